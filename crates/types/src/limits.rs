@@ -1,0 +1,87 @@
+//! Every limit that a caller can meet, with its unit. A limit's error names the limit and what to do.
+
+/// Longest name of a replica, bytes: what a DNS label holds.
+pub const MEMBER_NAME_BYTES_MAX: usize = 63;
+/// Longest `host:port`, bytes: a DNS name of 253, a colon, a port.
+pub const ADDRESS_BYTES_MAX: usize = 260;
+/// Replicas that may form a group at first: one for a laptop, three or five for work.
+pub const GROUP_SIZES: [usize; 3] = [1, 3, 5];
+
+/// Largest command in the log, bytes, encoded. etcd's default request limit.
+pub const COMMAND_BYTES_MAX: usize = 1_572_864;
+/// Largest gRPC message that clients may send, bytes: a command and its envelope.
+pub const REQUEST_BYTES_MAX: usize = COMMAND_BYTES_MAX + 65_536;
+/// Largest gRPC message between replicas, bytes: several commands travel in one.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Entries that one append message carries at most, bytes, unless a single entry is larger.
+pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Proposals that wait for their outcome at one replica; more are refused as overloaded.
+pub const PROPOSALS_IN_FLIGHT_MAX: usize = 16_384;
+/// Bytes of proposals that wait for their outcome at one replica; more are refused as overloaded.
+pub const PROPOSAL_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
+/// Reads that wait for one barrier at one replica; more are refused as overloaded.
+pub const READS_WAITING_MAX: usize = 65_536;
+
+/// Watchers at one replica.
+pub const WATCHERS_MAX: usize = 10_000;
+/// Batches of events that wait for one watcher; a watcher whose queue is full reads history instead.
+pub const WATCH_QUEUE_BATCHES: usize = 256;
+/// Changes of a keyspace that are kept for watchers that resume; older ones are compacted.
+pub const WATCH_HISTORY_CHANGES: usize = 65_536;
+
+/// Clients that number their writes; the least recently used are evicted beyond it.
+pub const CLIENTS_MAX: usize = 16_384;
+/// Answers that are kept for one client above the floor that it has acknowledged.
+pub const CLIENT_ANSWERS_MAX: usize = 1_024;
+/// A client that has not written for this long may be evicted, milliseconds of log time.
+pub const CLIENT_IDLE_MS: u64 = 3_600_000;
+
+/// Sessions of workers.
+pub const SESSIONS_MAX: usize = 65_536;
+/// Shortest time to live of a session, milliseconds.
+pub const SESSION_TTL_MS_MIN: u64 = 1_000;
+/// Longest time to live of a session, milliseconds: one day.
+pub const SESSION_TTL_MS_MAX: u64 = 86_400_000;
+/// Ids that one request may allocate.
+pub const IDS_PER_REQUEST_MAX: u64 = 1_000_000;
+/// Rows in one page of a listing.
+pub const PAGE_ROWS_MAX: u32 = 1_000;
+/// Rows in one page of a listing when the caller does not say.
+pub const PAGE_ROWS_DEFAULT: u32 = 100;
+
+/// Longest name of a database, collection, partition, alias or field, bytes (Milvus: 255).
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest description of a collection or field, bytes.
+pub const DESCRIPTION_BYTES_MAX: usize = 1_024;
+/// Databases (Milvus `rootCoord.maxDatabaseNum`).
+pub const DATABASES_MAX: usize = 64;
+/// Collections in all databases together (Milvus `quotaAndLimits.limits.maxCollectionNum`).
+pub const COLLECTIONS_MAX: usize = 65_536;
+/// Partitions of a collection (Milvus `rootCoord.maxPartitionNum`).
+pub const PARTITIONS_PER_COLLECTION_MAX: usize = 4_096;
+/// Shards of a collection (Milvus `proxy.maxShardNum`).
+pub const SHARDS_MAX: u32 = 16;
+/// Fields of a collection (Milvus `proxy.maxFieldNum`).
+pub const FIELDS_MAX: usize = 64;
+/// Vector fields of a collection (Milvus `proxy.maxVectorFieldNum`).
+pub const VECTOR_FIELDS_MAX: usize = 4;
+/// Dimensions of a vector (Milvus `proxy.maxDimension`).
+pub const DIMENSION_MAX: u32 = 32_768;
+/// Physical channels that collections share (Milvus `rootCoord.dmlChannelNum`).
+pub const PHYSICAL_CHANNELS: u32 = 16;
+/// Properties of one object.
+pub const PROPERTIES_MAX: usize = 64;
+/// Longest key of a property, bytes.
+pub const PROPERTY_KEY_BYTES_MAX: usize = 255;
+/// Longest value of a property, bytes.
+pub const PROPERTY_VALUE_BYTES_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Limits lean on one another; a change of one must not break its neighbour.
+    const _: () = assert!(COMMAND_BYTES_MAX < APPEND_BYTES_MAX);
+    const _: () = assert!(APPEND_BYTES_MAX + COMMAND_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
+    const _: () = assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
+}
