@@ -1,0 +1,28 @@
+//! Compiles the public protos in pure Rust (protox), so that no protoc is needed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message;
+
+const SERVICES: &[&str] = &["client", "cluster", "id", "root", "session", "watch", "write"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let protos = PathBuf::from("../../proto");
+    println!("cargo::rerun-if-changed={}", protos.join("quorate/v1").display());
+    println!("cargo::rerun-if-changed={}", protos.join("google").display());
+
+    let mut files: Vec<String> = SERVICES
+        .iter()
+        .map(|name| format!("quorate/v1/{name}.proto"))
+        .collect();
+    files.push("google/rpc/status.proto".to_owned());
+    let descriptors = protox::compile(&files, [&protos])?;
+
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
