@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod chaos;
 mod cluster;
 mod network;
 mod once;

@@ -38,6 +38,8 @@ pub(crate) struct Model {
     clients: BTreeMap<Vec<u8>, Known>,
     /// Client and sequence of each execution, in order.
     pub(crate) executed: Vec<(Vec<u8>, u64)>,
+    /// How often a database of that name was created.
+    pub(crate) created: BTreeMap<String, u32>,
     /// All request ids that arrived, executed or not.
     pub(crate) arrived: Vec<v1::RequestId>,
     /// Most answers that were kept for a client at any time.
@@ -104,9 +106,12 @@ impl Model {
                 })
             }
             Wish::Database(name) if name == "taken" => Done::Refused(Reason::DatabaseExists),
-            Wish::Database(_) => Done::Database(v1::CreateDatabaseResponse {
-                database_id: self.executed.len() as u64,
-            }),
+            Wish::Database(name) => {
+                *self.created.entry(name.clone()).or_default() += 1;
+                Done::Database(v1::CreateDatabaseResponse {
+                    database_id: self.executed.len() as u64,
+                })
+            }
         };
         known.answers.insert(id.sequence, done.clone());
         self.answers_kept = self.answers_kept.max(known.answers.len());
@@ -219,6 +224,10 @@ impl Replica {
     /// What happens to its next requests.
     pub(crate) fn script(&self, rules: impl IntoIterator<Item = Rule>) {
         self.rules.lock().unwrap().extend(rules);
+    }
+
+    pub(crate) fn forget_script(&self) {
+        self.rules.lock().unwrap().clear();
     }
 
     pub(crate) fn rules_left(&self) -> usize {
