@@ -117,24 +117,24 @@ fn what_things_cost() {
     log.run(
         "create partition, 80,000 objects",
         false,
-        entries(20_000, partition),
+        entries(5_000, partition),
     );
     println!("{:?}", log.machine.image().counts());
 
     log.run(
         "create collection",
         false,
-        entries(1000, |n| collection(100_000 + n)),
+        entries(5_000, |n| collection(100_000 + n)),
     );
     log.run(
         "create collection, image after each",
         true,
-        entries(1000, |n| collection(200_000 + n)),
+        entries(10_000, |n| collection(200_000 + n)),
     );
     log.run(
         "create partition, image after each",
         true,
-        entries(1000, |n| partition(100_000 + n)),
+        entries(5_000, |n| partition(100_000 + n)),
     );
     let alter = |n: u64| {
         Command::AlterCollection(AlterCollection {
@@ -143,7 +143,7 @@ fn what_things_cost() {
             ..AlterCollection::default()
         })
     };
-    log.run("alter collection, image after each", true, entries(1000, alter));
+    log.run("alter collection, image after each", true, entries(10_000, alter));
     let session = |n: u64| {
         Command::OpenSession(OpenSession {
             worker: Worker {
@@ -157,16 +157,16 @@ fn what_things_cost() {
             ttl_ms: 10_000,
         })
     };
-    log.run("open session, image after each", true, entries(1000, session));
+    log.run("open session, image after each", true, entries(10_000, session));
     let ids = |_| Command::AllocateIds(AllocateIds { count: 10 });
-    log.run("allocate ids", false, entries(10_000, ids));
+    log.run("allocate ids", false, entries(100_000, ids));
     let register = Command::RegisterClient { client: CLIENT };
     log.run("register client", false, vec![register.encode(0, None)]);
-    log.run("allocate ids, numbered", false, numbered(10_000, 1, ids));
+    log.run("allocate ids, numbered", false, numbered(100_000, 1, ids));
     log.run(
         "create collection, numbered, image after each",
         true,
-        numbered(1000, 300_000, collection),
+        numbered(300, 300_000, collection),
     );
 
     let image = log.machine.image();
@@ -180,7 +180,7 @@ fn what_things_cost() {
     time("has collection", 10_000, |n| {
         image.has_collection("", &format!("collection_{n:06}"))
     });
-    time("list 100 collections", 100, |_| {
+    time("list 100 collections", 1000, |_| {
         image.list_collections("", &PageRequest::default()).unwrap()
     });
     let mut bytes = 0;

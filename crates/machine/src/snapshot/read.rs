@@ -246,7 +246,6 @@ impl Reader {
             return Err(malformed("no keyspace"));
         };
         let history = History::restored(Revision(keyspace.history_floor), self.sets);
-        audit::history(&history).map_err(RestoreError::Damage)?;
         let meta = Keyspace::from_parts(KeyspaceTag::Meta, Revision(keyspace.revision), self.rows, history);
         let mut head = Head {
             last_id: header.last_id,
