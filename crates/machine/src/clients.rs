@@ -205,17 +205,10 @@ impl Clients {
         Admission::Execute
     }
 
-    /// Remembers the answer to a request that was admitted.
+    /// Remembers the answer to a request that was admitted. Nothing, if the request evicted its own client.
     pub(crate) fn remember(&mut self, request: &RequestId, answer: Bytes, log_time: LogTime) {
         self.touch(request, log_time);
-        let RequestId {
-            client: id, sequence, ..
-        } = *request;
-        self.add(digest::answer(id, sequence, &answer));
-        if let Some(client) = self.clients.get_mut(&id) {
-            Arc::make_mut(client).answers.insert(sequence, answer);
-            self.answers += 1;
-        }
+        self.insert_answer(request.client, request.sequence, answer);
     }
 
     /// Notes that a client is alive and what it has acknowledged.
@@ -256,7 +249,7 @@ impl Clients {
         self.clients.insert(id, Arc::new(client));
     }
 
-    /// Adds an answer of a snapshot. `false` when there is no such client.
+    /// Adds an answer. `false` when there is no such client.
     pub(crate) fn insert_answer(&mut self, id: ClientId, sequence: u64, answer: Bytes) -> bool {
         let sum = digest::answer(id, sequence, &answer);
         let Some(client) = self.clients.get_mut(&id) else {
@@ -399,6 +392,20 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_numbers_are_numbers_like_others() {
+        let mut log = registered();
+        let answer = ids(&mut log, u64::MAX, u64::MAX);
+        assert!(answer.is_ok());
+        let records = log
+            .machine
+            .image()
+            .snapshot_records()
+            .map(Ok::<_, std::convert::Infallible>);
+        log.machine = crate::Machine::restore(records).expect("just written");
+        assert_eq!(ids(&mut log, u64::MAX, 0), answer);
+    }
+
+    #[test]
     fn what_is_no_request_id_is_refused() {
         let mut log = registered();
         let cases = [
@@ -454,6 +461,18 @@ mod tests {
         let register = Command::RegisterClient { client: C };
         assert_eq!(log.apply(&register), Err(Refusal::ClientUnknown { client: C }));
         assert_eq!(ids(&mut log, 1, 1), Err(Refusal::ClientUnknown { client: C }));
+    }
+
+    #[test]
+    fn a_request_that_evicts_its_own_client_leaves_nothing_behind() {
+        let mut log = registered();
+        let clients = vec![IdleClient {
+            client: C,
+            last_used: log.machine.image().log_time(),
+        }];
+        let evicted = log.apply_at(0, request(1, 1), &Command::EvictClients { clients });
+        assert_eq!(evicted.outcome, Ok(Reply::ClientsEvicted { count: 1 }));
+        assert_eq!(log.machine.image().counts().answers, 0);
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Session {
     pub epoch: Epoch,
     /// Whose it is.
     pub worker: Worker,
+    /// Its lease's time to live, milliseconds.
+    pub ttl_ms: u64,
     /// Log time of its opening.
     pub opened_at: LogTime,
 }
@@ -83,6 +85,7 @@ impl Value<LeaseId> for Session {
             epoch: self.epoch.0,
             worker: Some(self.worker.to_format()),
             opened_at_ms: self.opened_at.0,
+            ttl_ms: self.ttl_ms,
         })
     }
 
@@ -92,6 +95,7 @@ impl Value<LeaseId> for Session {
             id,
             epoch: Epoch(row.epoch),
             worker: Worker::from_format(row.worker?)?,
+            ttl_ms: row.ttl_ms,
             opened_at: LogTime(row.opened_at_ms),
         })
     }
@@ -194,6 +198,7 @@ pub(crate) fn open(txn: &mut Txn<'_>, command: &OpenSession) -> Result<Reply, Re
         id: lease::grant(txn, *ttl_ms).id,
         epoch: txn.next_epoch(),
         worker: worker.clone(),
+        ttl_ms: *ttl_ms,
         opened_at: txn.log_time,
     };
     SESSIONS.put(txn, session.id, &session);
