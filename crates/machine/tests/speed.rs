@@ -8,8 +8,8 @@ use std::fs;
 
 use bytes::Bytes;
 use quorate_machine::{
-    AllocateIds, AlterCollection, Command, CreateCollection, CreatePartition, DataType, Field, Image,
-    Machine, OpenSession, PageRequest, RequestId, Schema, Worker, WorkerKind,
+    AllocateIds, AlterCollection, Command, CreateCollection, CreatePartition, DataType, DropCollection,
+    Field, Image, Machine, OpenSession, PageRequest, RequestId, Schema, Worker, WorkerKind,
 };
 use quorate_types::{ClientId, Index};
 
@@ -129,7 +129,7 @@ fn what_things_cost() {
     log.run(
         "create collection, image after each",
         true,
-        entries(10_000, |n| collection(200_000 + n)),
+        entries(9_000, |n| collection(200_000 + n)),
     );
     log.run(
         "create partition, image after each",
@@ -193,4 +193,28 @@ fn what_things_cost() {
         Machine::restore(records.iter().cloned().map(Ok::<_, Infallible>)).unwrap()
     });
     time("audit", 1, |_| image.audit().unwrap());
+}
+
+#[test]
+#[ignore = "a measurement; run it in release"]
+fn what_the_largest_commands_cost() {
+    let mut log = Log {
+        machine: Machine::genesis(),
+        next: 0,
+    };
+    let keyed = || {
+        let mut create = CreateCollection::new("keyed", schema());
+        create.schema.fields[3] = Field::new("tenant", DataType::Int64);
+        create.schema.fields[3].partition_key = true;
+        create.partitions = 4096;
+        Command::CreateCollection(create)
+    };
+    let drop = || {
+        Command::DropCollection(DropCollection {
+            name: "keyed".into(),
+            ..DropCollection::default()
+        })
+    };
+    let both = |n: u64| if n.is_multiple_of(2) { keyed() } else { drop() };
+    log.run("create or drop 4,096 partitions at once", true, entries(20, both));
 }
