@@ -137,8 +137,8 @@ pub enum SnapshotError {
         /// Its size.
         bytes: usize,
     },
-    /// A call on this handle was cancelled, so that its state is unknown.
-    #[error("an earlier call on this snapshot handle was cancelled; open a new one")]
+    /// A call on this handle failed or was cancelled, so that its state is unknown.
+    #[error("an earlier call on this snapshot handle failed or was cancelled; open a new one")]
     Cancelled,
     /// The disk did not take it.
     #[error("writing or reading the snapshot file {path} failed", path = path.display())]
