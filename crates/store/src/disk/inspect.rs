@@ -31,6 +31,7 @@ use crate::view::{LogView, Violation};
 
 /// The longest record but for an entry's payload, rounded up: a checkpoint has 107 bytes.
 const HEAD_BYTES_MAX: usize = 128;
+const BEGINNING_LOST: &str = "its beginning is missing though this replica has run before";
 const RECORD_BYTES_MAX: u64 = (ENTRY_BYTES_MAX + HEAD_BYTES_MAX) as u64;
 
 /// What the log holds.
@@ -68,16 +69,22 @@ impl Chunk {
 
 /// Reads the log in `directory`. `was_opened` says whether an earlier opening was completed.
 pub(super) fn inspect(directory: &Path, was_opened: bool, tail_bytes: usize) -> Result<Inspected, OpenError> {
-    let chunks = list_chunks(directory)?;
+    let mut chunks = list_chunks(directory)?;
     let bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
-    let Some(first) = chunks.first() else {
-        if was_opened {
-            return Err(OpenError::LogDamaged {
-                path: directory.to_owned(),
-                offset: 0,
-                what: "all its files are gone".to_owned(),
-            });
+    if chunks.is_empty() && was_opened {
+        return Err(OpenError::LogDamaged {
+            path: directory.to_owned(),
+            offset: 0,
+            what: "all its files are gone".to_owned(),
+        });
+    }
+    // A chunk is made before its predecessor is flushed: empty ones at the end say nothing about what is before them.
+    while let Some(empty) = chunks.pop_if(|chunk| chunk.bytes == 0) {
+        if chunks.is_empty() && (was_opened || empty.start != 0) {
+            return Err(empty.damaged(0, BEGINNING_LOST));
         }
+    }
+    let Some(first) = chunks.first() else {
         let view = LogView::new(LogState::default(), 0, Vec::new(), tail_bytes);
         return Ok(Inspected {
             view,
@@ -103,13 +110,12 @@ pub(super) fn inspect(directory: &Path, was_opened: bool, tail_bytes: usize) -> 
         let (read, stopped) = read_chunk(chunk, &mut replay)?;
         end = chunk.start + read;
         if let Some(error) = stopped {
-            if let Some(later) = chunks[number + 1..].iter().find(|later| later.bytes > 0) {
+            if let Some(later) = chunks.get(number + 1) {
                 let what = format!("{error}, and {} goes on after it", later.path.display());
                 return Err(chunk.damaged(read, what));
             }
             if read == 0 && number == 0 && (was_opened || chunk.start != 0) {
-                let what = "its beginning is missing though this replica has run before";
-                return Err(chunk.damaged(read, what));
+                return Err(chunk.damaged(read, BEGINNING_LOST));
             }
             judge_end(chunk, read, &error)?;
             unfinished = Some(Unfinished {
@@ -167,9 +173,7 @@ fn read_chunk(chunk: &Chunk, replay: &mut Replay) -> Result<(u64, Option<io::Err
     loop {
         let offset = input.count;
         if offset >= chunk.bytes {
-            // An empty chunk is one without its first record.
-            let empty = (chunk.bytes == 0).then(|| io::ErrorKind::UnexpectedEof.into());
-            return Ok((offset, empty));
+            return Ok((offset, None));
         }
         match Record::decode(&mut input) {
             Ok(record) => replay
@@ -508,7 +512,7 @@ mod tests {
                 return false;
             }
         }
-        bytes > 0
+        true
     }
 
     #[tokio::test]
@@ -554,5 +558,11 @@ mod tests {
         // A byte in the later chunk proves that the earlier one was flushed as a whole.
         fs::write(&chunks[2], b"x").unwrap();
         assert!(look(&log).unwrap_err().to_string().contains("goes on after it"));
+        // The same when it was cut between two records.
+        let between = &sound[1][..sound[1].len() - 55];
+        fs::write(&chunks[1], between).unwrap();
+        assert!(look(&log).unwrap_err().to_string().contains("is missing"));
+        fs::write(&chunks[2], b"").unwrap();
+        assert_eq!(inspect(&log, true, 0).unwrap().unfinished, None);
     }
 }

@@ -1,6 +1,10 @@
 //! What the tests of this crate share: both kinds of store behind one handle, and calls that wait.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod device;
+pub mod trials;
+pub mod workload;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
