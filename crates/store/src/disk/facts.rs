@@ -35,8 +35,17 @@ const MEMBER: &[u8] = b"member";
 
 /// sled, with a flush that is one.
 pub(super) struct DurableSled {
-    sled: sled::Db,
+    /// `None` only while it is dropped.
+    sled: Option<sled::Db>,
     file: File,
+}
+
+impl Drop for DurableSled {
+    fn drop(&mut self) {
+        let sled = self.sled.take();
+        // sled flushes when it is dropped, and panics when the disk fails that.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(sled)));
+    }
 }
 
 /// What was found in sled.
@@ -77,15 +86,18 @@ impl DurableSled {
             .write(true)
             .open(path.join("db"))
             .map_err(FactsError::Io)?;
-        let sled = Self { sled, file };
+        let sled = Self {
+            sled: Some(sled),
+            file,
+        };
         sled.sync_new_files(path).map_err(FactsError::Io)?;
         Ok(sled)
     }
 
     /// Writes a batch, durably.
     pub(super) fn write(&self, batch: sled::Batch) -> io::Result<()> {
-        self.sled.apply_batch(batch)?;
-        self.sled.flush()?;
+        self.sled().apply_batch(batch)?;
+        self.sled().flush()?;
         self.file.sync_data()
     }
 
@@ -97,7 +109,7 @@ impl DurableSled {
     fn load_values(&self) -> Result<StoredFacts, FactsError> {
         let mut stored = StoredFacts::default();
         let mut members = BTreeMap::<Vec<u8>, Vec<u8>>::new();
-        for item in self.sled.iter() {
+        for item in self.sled().iter() {
             let (key, value) = item.map_err(|error| FactsError::Damaged(error.to_string()))?;
             let body = unseal(&value)?;
             match key.as_ref() {
@@ -120,9 +132,13 @@ impl DurableSled {
         Ok(stored)
     }
 
+    fn sled(&self) -> &sled::Db {
+        self.sled.as_ref().expect("it is taken only when this is dropped")
+    }
+
     /// sled makes its files without making their names durable.
     fn sync_new_files(&self, path: &Path) -> io::Result<()> {
-        self.sled.flush()?;
+        self.sled().flush()?;
         self.file.sync_all()?;
         if let Ok(config) = File::open(path.join("conf")) {
             config.sync_all()?;

@@ -155,8 +155,7 @@ impl DiskLog {
                 Ok(result) => result,
                 Err(_) => Err(io::Error::other("raft-log's thread ended")),
             });
-        // The first error is the one that ended raft-log's thread.
-        flushed.map_err(|error| self.log.wait_worker_idle().err().unwrap_or(error))
+        flushed.map_err(|error| self.first_error(error))
     }
 
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry>, Fault> {
@@ -191,7 +190,12 @@ impl DiskLog {
     }
 
     fn failed(&self, error: io::Error) -> Fault {
-        Fault::disk("writing the log", &self.path, error)
+        Fault::disk("writing the log", &self.path, self.first_error(error))
+    }
+
+    /// What ended raft-log's thread, when that is why it takes nothing any more.
+    fn first_error(&self, error: io::Error) -> io::Error {
+        self.log.wait_worker_idle().err().unwrap_or(error)
     }
 
     fn unreadable(&self, index: u64, cause: Option<io::Error>) -> Fault {
