@@ -67,6 +67,8 @@ pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenErro
             bytes = unfinished.bytes,
             "cutting off a write that a crash left unfinished"
         );
+        let cut = unfinished.cut_off();
+        cut.map_err(|error| OpenError::io("cutting off", &unfinished.path, error))?;
     }
     let log = DiskLog::open(&directory.log, options.chunk_bytes)?;
     tracing::debug!(bytes, "the log is open");

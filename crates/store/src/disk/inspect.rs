@@ -5,13 +5,16 @@
 //! But a flipped bit in a type, a length or a flag can look the same, and then an acknowledged record would silently
 //! be lost. So an end is believed to be unfinished only when
 //!
-//! - what is left of the file is zeros, or a record that goes beyond its end and that no single flipped bit turns into
-//!   a whole one (a payload's length has its own checksum, see [`record`](super::record)),
+//! - what is left of the file is zeros, or is zeros from a block's boundary on (a crash can leave a file with its new
+//!   length and without its last blocks; ext4 did in our power cuts), or is a record that goes beyond the end and that
+//!   no single flipped bit turns into a whole one (a payload's length has its own checksum, see
+//!   [`record`](super::record)),
 //! - no chunk after it holds a byte, because a chunk's first byte is written after its predecessor was flushed,
 //! - and, for the very first chunk, the directory was never opened before, because opening flushes that chunk.
 //!
 //! Everything else that does not decode, does not continue what is before it, or is missing, is damage: the file, the
-//! offset and what to do are named, and nothing is changed.
+//! offset and what to do are named, and nothing is changed. An unfinished end is cut off here, not by raft-log, which
+//! does not know all of its shapes.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
@@ -31,6 +34,10 @@ use crate::view::{LogView, Violation};
 
 /// The longest record but for an entry's payload, rounded up: a checkpoint has 107 bytes.
 const HEAD_BYTES_MAX: usize = 128;
+/// The checksum that ends a record: 32 zero bits and 32 that are hardly ever zero.
+const CHECKSUM_BYTES: u64 = 8;
+/// What a disk writes as a whole, at least.
+const SECTOR_BYTES: u64 = 512;
 const BEGINNING_LOST: &str = "its beginning is missing though this replica has run before";
 const RECORD_BYTES_MAX: u64 = (ENTRY_BYTES_MAX + HEAD_BYTES_MAX) as u64;
 
@@ -39,7 +46,7 @@ pub(super) struct Inspected {
     /// Ready to be the view of the running store: its tail has every entry of the last chunk.
     pub(super) view: LogView,
     pub(super) bytes: u64,
-    /// An unfinished write, which raft-log is going to cut off.
+    /// An unfinished write, to be cut off before raft-log opens the log.
     pub(super) unfinished: Option<Unfinished>,
 }
 
@@ -193,7 +200,10 @@ fn read_chunk(chunk: &Chunk, replay: &mut Replay) -> Result<(u64, Option<io::Err
 fn judge_end(chunk: &Chunk, offset: u64, error: &io::Error) -> Result<(), OpenError> {
     let refused = |error| OpenError::io("reading", &chunk.path, error);
     let file = File::open(&chunk.path).map_err(refused)?;
-    if is_zero_from(&file, offset).map_err(refused)? {
+    let written = chunk.bytes - trailing_zeros(&file, offset, chunk.bytes).map_err(refused)?;
+    // A whole record ends with its checksum, so that this many zeros are no part of one.
+    let missing = chunk.bytes.saturating_sub(written.next_multiple_of(SECTOR_BYTES));
+    if written == offset || missing >= 2 * CHECKSUM_BYTES {
         return Ok(());
     }
     let left = chunk.bytes - offset;
@@ -209,6 +219,15 @@ fn judge_end(chunk: &Chunk, offset: u64, error: &io::Error) -> Result<(), OpenEr
     Ok(())
 }
 
+impl Unfinished {
+    /// Cuts it off, durably.
+    pub(super) fn cut_off(&self) -> io::Result<()> {
+        let file = fs::OpenOptions::new().write(true).open(&self.path)?;
+        file.set_len(self.offset)?;
+        file.sync_all()
+    }
+}
+
 /// Whether one flipped bit in the head of the first record makes a whole record of it. Bits of a payload need no try:
 /// they do not change where the record ends.
 fn is_one_flip_away(bytes: &mut [u8]) -> bool {
@@ -220,18 +239,21 @@ fn is_one_flip_away(bytes: &mut [u8]) -> bool {
     })
 }
 
-fn is_zero_from(file: &File, mut offset: u64) -> io::Result<bool> {
+/// How many zeros `[from, to)` ends with.
+fn trailing_zeros(file: &File, from: u64, to: u64) -> io::Result<u64> {
     let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = file.read_at(&mut buffer, offset)?;
-        if read == 0 {
-            return Ok(true);
+    let mut end = to;
+    while end > from {
+        let part = usize::try_from(end - from).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let bytes = &mut buffer[..part];
+        let start = end - u64::try_from(part).unwrap_or(0);
+        file.read_exact_at(bytes, start)?;
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            return Ok(to - start - u64::try_from(last + 1).unwrap_or(0));
         }
-        if buffer[..read].iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        offset += u64::try_from(read).unwrap_or(0);
+        end = start;
     }
+    Ok(to - from)
 }
 
 struct Counted<R> {
@@ -513,6 +535,52 @@ mod tests {
             }
         }
         true
+    }
+
+    #[tokio::test]
+    async fn blocks_that_a_crash_left_unwritten_are_an_unfinished_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let large = |index| Entry {
+            payload: vec![7; 3000].into(),
+            ..entries(1, index..index + 1).remove(0)
+        };
+        let store = DiskStore::open(dir.path(), DiskOptions::default()).await.unwrap();
+        store.append(vec![large(0)], Box::new(|result| result.unwrap()));
+        store.append(vec![large(1)], Box::new(|result| result.unwrap()));
+        store.close().await;
+        let path = list_chunks(&log).unwrap().remove(0).path;
+        let sound = fs::read(&path).unwrap();
+        let second = sound.len() - 3045;
+        let lose = |from: usize, flipped: usize| {
+            let mut bytes = sound.clone();
+            bytes[from..].fill(0);
+            bytes[flipped] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            inspect(&log, true, usize::MAX)
+        };
+        for from in (second + 1..sound.len() - 16).filter(|from| from % 512 == 0) {
+            let found = lose(from, from - 1).unwrap();
+            assert_eq!(found.view.state().last, Some(at(1, 0)), "from {from}");
+            assert_eq!(
+                found.unfinished.map(|unfinished| unfinished.offset),
+                Some(second as u64)
+            );
+        }
+        assert!(
+            lose(second - 600, second - 601).is_ok(),
+            "both entries may have been in one flush"
+        );
+        assert!(
+            lose(sound.len(), second + 100).is_err(),
+            "zeros are what makes the difference"
+        );
+
+        drop(lose(second / 512 * 512 + 1024, second + 1));
+        let store = DiskStore::open(dir.path(), DiskOptions::default()).await.unwrap();
+        store.append(vec![large(1)], Box::new(|result| result.unwrap()));
+        store.close().await;
+        assert_eq!(look(&log).unwrap().1, [large(0), large(1)]);
     }
 
     #[tokio::test]

@@ -42,7 +42,8 @@ impl DiskLog {
                 read_buffer_size: Some(256 * 1024),
                 chunk_max_records: None,
                 chunk_max_size: Some(chunk_bytes),
-                truncate_incomplete_record: Some(true),
+                // Whatever is unfinished was cut off before.
+                truncate_incomplete_record: Some(false),
                 flush_batch_wait: Some(Duration::ZERO),
                 flush_batch_max_items: None,
                 flush_queue_max_bytes: None,

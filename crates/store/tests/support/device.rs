@@ -4,12 +4,48 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 /// The file system; unmounted when dropped.
 pub struct Device {
     dir: tempfile::TempDir,
     mounted: bool,
+}
+
+/// Runs this program again in a mount namespace of its own, and gives its outcome; `None` when it runs in one already,
+/// or when there can be none.
+///
+/// A process that makes its own namespace meanwhile (a container, `ip netns exec`) would copy our mounts into it, and
+/// the file system would live on after we unmounted it.
+pub fn in_own_namespace() -> Option<ExitCode> {
+    const MARK: &str = "QUORATE_TEST_OWN_NAMESPACE";
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(["--mount", "--propagation", "private"])
+            .env(MARK, "1");
+        unshare
+    };
+    let is_possible = || {
+        unshare()
+            .arg("true")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    if std::env::var_os(MARK).is_some() || !is_possible() {
+        return None;
+    }
+    let program = std::env::current_exe().ok()?;
+    let status = unshare()
+        .arg(program)
+        .args(std::env::args_os().skip(1))
+        .status()
+        .ok()?;
+    Some(match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// Why there can be no such device here.
@@ -57,7 +93,17 @@ impl Device {
 
     pub fn unmount(&mut self) -> Result<(), String> {
         self.mounted = false;
-        command("umount", &[], &[&self.path()])
+        command("umount", &[], &[&self.path()])?;
+        // The loop device goes a little later. While it is there, the file system may be, too, and a new mount would
+        // be the old one.
+        for _ in 0..500 {
+            let left = Command::new("losetup").arg("-j").arg(self.image()).output();
+            if left.is_ok_and(|output| output.status.success() && output.stdout.is_empty()) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("the loop device is held by somebody else".to_owned())
     }
 
     /// From now on every write and flush fails, and what the device has not received is lost: the journal is aborted

@@ -34,6 +34,11 @@ impl Acknowledged {
         self.0.lock().unwrap().insert(kind, number);
     }
 
+    /// What is acknowledged by now; later ones do not count in it.
+    pub fn until_now(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    }
+
     pub fn get(&self, kind: Kind) -> Option<u64> {
         self.0.lock().unwrap().get(&kind).copied()
     }
