@@ -96,6 +96,10 @@ impl DiskStore {
     fn join(&self) {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
+            // A callback may own the store, and drop it on the very thread that called it.
+            if thread.thread().id() == thread::current().id() {
+                continue;
+            }
             // Their panics are caught inside and have become faults.
             let _ = thread.join();
         }
