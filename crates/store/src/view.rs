@@ -109,6 +109,11 @@ impl LogView {
         self.state
     }
 
+    /// Index of the first entry that the log holds, or will hold.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Bytes of the entries that are held here.
     pub(crate) fn tail_bytes(&self) -> usize {
         self.tail_bytes
@@ -220,6 +225,8 @@ impl LogView {
         {
             self.tail_bytes -= self.tail.pop_back().map_or(0, |held| entry_bytes(&held.entry));
         }
+        // While a log is replayed, its beginning may be known from a longer tail that is now cut.
+        self.first = self.first.min(next);
         self.state.last = keep;
         Ok(Some(Write::Truncate { keep, is_seen }))
     }

@@ -39,6 +39,7 @@ behaviours! {
     a_truncated_tail_can_be_written_again
     a_snapshot_from_a_leader_replaces_a_contradicting_log
     entries_of_a_lower_term_after_a_truncation_stay_readable
+    a_purge_can_take_the_chunks_of_a_truncated_tail
     the_commit_position_rides_with_the_next_flush
     a_broken_rule_stops_the_store_with_a_sentence
     a_closed_store_takes_nothing
@@ -205,6 +206,22 @@ async fn entries_of_a_lower_term_after_a_truncation_stay_readable(place: Place) 
         assert_eq!(read_all(&store).await, want, "after reopening");
         truncate(&store, Some(at(1, 2))).await.unwrap();
     }
+}
+
+async fn a_purge_can_take_the_chunks_of_a_truncated_tail(place: Place) {
+    // The chunks that go held entries with higher indexes than those that stay.
+    let store = place.open().await;
+    let deposed = (0..60).map(|index| entry_of(2, index, 100)).collect();
+    append(&store, deposed).await.unwrap();
+    truncate(&store, Some(at(2, 40))).await.unwrap();
+    append(&store, entries(4, 41..46)).await.unwrap();
+    write_snapshot(&store, Some(at(4, 43)), &records(1))
+        .await
+        .unwrap();
+    purge(&store, at(4, 43)).await.unwrap();
+    store.close().await;
+    drop(store);
+    assert_eq!(read_all(&place.open().await).await, entries(4, 44..46));
 }
 
 async fn the_commit_position_rides_with_the_next_flush(place: Place) {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
-use quorate_store::{Done, Entry, LogState, Store, Vote};
+use quorate_store::{Done, Entry, LogState, Store};
 use quorate_types::Position;
-use support::{Place, at, entry_of, meta, read_all, records, vote, write_snapshot};
+use support::{Place, at, entry_of, read_all, records, vote, write_snapshot};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -285,12 +285,27 @@ fn run(place: Place, steps: Vec<Step>, paused: bool) {
         }
         run.take(Step::Reopen).await;
         assert!(run.store.fault().borrow().is_none());
-        let _: (Option<Vote>, _) = (run.store.log_state().vote, meta(None));
     });
 }
 
+/// So many cases, unless `PROPTEST_CASES` asks for another number. Failures are told with their steps, not kept in
+/// files.
+fn config(cases: u32) -> ProptestConfig {
+    let set = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() {
+        set.cases
+    } else {
+        cases
+    };
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..set
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(config(300))]
 
     #[test]
     fn the_simulated_store_keeps_what_it_acknowledged(seed: u64, steps in steps(true)) {
@@ -300,7 +315,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(config(40))]
 
     #[test]
     fn the_store_on_files_keeps_everything(steps in steps(false)) {

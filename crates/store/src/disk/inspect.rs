@@ -370,6 +370,11 @@ impl Replay {
             let what = "the chunks before it are gone, but their entries were not purged";
             return Err(first.damaged(0, what));
         }
+        let next = view.state().purged.map(|purged| purged.index.0.saturating_add(1));
+        if next.is_some_and(|next| next != view.first()) {
+            let what = format!("entries are missing between {next:?} and {}", view.first());
+            return Err(first.damaged(0, what));
+        }
         Ok(view)
     }
 }
