@@ -150,8 +150,8 @@ async fn a_damaged_snapshot_is_refused_when_the_log_needs_it() {
         refused(
             dir.path(),
             &[
-                "the log starts after 1-1-9",
-                "1-1-9.snap",
+                "1-1-9.snap: the snapshot is damaged",
+                "does not hold all entries up to 1-1-9",
                 "let the replica join again",
             ],
         )
@@ -161,7 +161,10 @@ async fn a_damaged_snapshot_is_refused_when_the_log_needs_it() {
     fs::rename(&snapshot, dir.path().join("aside")).unwrap();
     refused(
         dir.path(),
-        &["the log starts after 1-1-9", "the snapshot 1-1-9-", "is gone"],
+        &[
+            "the snapshot 1-1-9-",
+            "is gone, and the log does not hold all entries up to 1-1-9",
+        ],
     )
     .await;
     fs::rename(dir.path().join("aside"), &snapshot).unwrap();
@@ -186,6 +189,30 @@ async fn a_damaged_snapshot_is_set_aside_when_the_log_reaches_back() {
         open(dir.path()).await.unwrap().snapshot().unwrap().id.last,
         Some(at(1, 20))
     );
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_refused_when_the_log_ends_before_it() {
+    // A leader's snapshot was installed, and the power went before the log was emptied.
+    let dir = sample(None).await;
+    let store = open(dir.path()).await.unwrap();
+    write_snapshot(&store, Some(at(1, 90)), &records(5))
+        .await
+        .unwrap();
+    store.close().await;
+    let snapshot = files(&dir.path().join("snapshots"), "1-1-90.snap").pop().unwrap();
+    flip(&snapshot, 50);
+    refused(
+        dir.path(),
+        &["1-1-90.snap: the snapshot is damaged", "all entries up to 1-1-90"],
+    )
+    .await;
+    fs::remove_file(&snapshot).unwrap();
+    refused(
+        dir.path(),
+        &["the snapshot 1-1-90-", "is gone", "all entries up to 1-1-90"],
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::facts::{DurableSled, FactsError, StoredFacts, encode_facts, encode_sn
 use super::files::{Owned, Shared};
 use super::inspect::{Inspected, inspect};
 use super::log::DiskLog;
-use super::snapshots::{SnapshotFiles, Survey, survey};
+use super::snapshots::{SnapshotFiles, Survey, position_of, survey};
 use crate::error::{OpenError, SnapshotError};
 use crate::facts::Facts;
 use crate::identity::{DIRECTORY_FORMAT, IdentityFile};
@@ -52,12 +52,12 @@ pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenErro
     } = inspect(&directory.log, was_opened, tail_bytes)?;
     let snapshots = survey(&directory.snapshots)
         .map_err(|error| OpenError::io("reading the snapshots in", &directory.snapshots, error))?;
-    if known.is_none() && (view.state() != LogState::default() || snapshots.newest.is_some()) {
+    if known.is_none() && (view.state() != LogState::default() || !snapshots.is_empty()) {
         return Err(OpenError::IdentityMissing {
             path: root.to_owned(),
         });
     }
-    check_snapshots(&directory, view.state().purged, &snapshots, stored.snapshot)?;
+    check_snapshots(&directory, view.state(), &snapshots, stored.snapshot)?;
 
     // All is sound: from here on things change.
     if let Some(unfinished) = unfinished {
@@ -162,13 +162,28 @@ fn reconcile(
     Ok(Some(IdentityFile { identity, boots }))
 }
 
-/// A purged log needs a snapshot that reaches as far.
+/// What a snapshot covered must still be there without it: the log reaches back to an intact snapshot, or to the
+/// beginning, and forward to where the damaged or missing snapshot ended.
 fn check_snapshots(
     directory: &Directory,
-    purged: Option<Position>,
+    log: LogState,
     survey: &Survey,
     manifest: Option<SnapshotId>,
 ) -> Result<(), OpenError> {
+    let newest = survey.newest.as_ref().and_then(|(newest, _)| newest.id.last);
+    let lost = |path: &Path, what: String, covered: Option<Position>| {
+        // By index: an uncommitted end of the log may be of a later term and yet be shorter.
+        let end = log.last.map(|last| last.index);
+        let back = log.purged.filter(|purged| newest < Some(*purged));
+        let forth = covered.filter(|covered| newest < Some(*covered) && end < Some(covered.index));
+        match back.max(forth) {
+            None => Ok(()),
+            Some(needs) => {
+                let path = path.to_owned();
+                Err(OpenError::SnapshotLost { path, what, needs })
+            }
+        }
+    };
     for (path, error) in &survey.damaged {
         if let SnapshotError::NewerFormat { found, supported } = error {
             return Err(OpenError::NewerFormat {
@@ -177,22 +192,13 @@ fn check_snapshots(
                 supported: (*supported).into(),
             });
         }
+        lost(path, error.to_string(), position_of(path))?;
     }
-    let newest = survey.newest.as_ref().and_then(|(newest, _)| newest.id.last);
-    let Some(purged) = purged.filter(|purged| newest < Some(*purged)) else {
-        return Ok(());
+    let (what, covered) = match manifest {
+        Some(id) if newest < id.last => (format!("the snapshot {id} is gone"), id.last),
+        _ => ("there is no snapshot".to_owned(), None),
     };
-    let (path, what) = match survey.damaged.first() {
-        Some((path, error)) => (path.clone(), error.to_string()),
-        None => match manifest {
-            Some(id) => (
-                directory.snapshots.clone(),
-                format!("the snapshot {id} is gone from it"),
-            ),
-            None => (directory.snapshots.clone(), "there is none in it".to_owned()),
-        },
-    };
-    Err(OpenError::SnapshotLost { path, purged, what })
+    lost(&directory.snapshots, what, covered)
 }
 
 fn rebuild_facts(directory: &Directory, why: &str) -> Result<DurableSled, OpenError> {

@@ -14,7 +14,7 @@ use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quorate_types::Position;
+use quorate_types::{Index, NodeId, Position, Term};
 
 use super::directory::sync_directory;
 use super::facts::encode_snapshot;
@@ -70,6 +70,11 @@ pub(super) fn survey(directory: &Path) -> io::Result<Survey> {
 }
 
 impl Survey {
+    /// Whether there was no snapshot at all, not even a damaged one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.newest.is_none() && self.damaged.is_empty()
+    }
+
     fn found(&mut self, snapshot: Snapshot, path: PathBuf) {
         match &self.newest {
             Some((newest, _)) if newest.id.last > snapshot.id.last => self.stale.push(path),
@@ -138,6 +143,18 @@ fn install(
 
 fn file_name(last: Option<Position>) -> String {
     last.map_or_else(|| "empty.snap".to_owned(), |last| format!("{last}.snap"))
+}
+
+/// The position that a snapshot's file is named after.
+pub(super) fn position_of(path: &Path) -> Option<Position> {
+    let mut numbers = path.file_stem()?.to_str()?.split('-').map(str::parse);
+    let mut number = || numbers.next()?.ok();
+    let position = Position {
+        term: Term(number()?),
+        leader: NodeId(number()?),
+        index: Index(number()?),
+    };
+    (file_name(Some(position)) == path.file_name()?.to_str()?).then_some(position)
 }
 
 fn failed(path: &Path, error: io::Error) -> SnapshotError {
