@@ -137,8 +137,8 @@ pub enum SnapshotError {
         /// Its size.
         bytes: usize,
     },
-    /// A call on this handle was cancelled, so that its state is unknown.
-    #[error("an earlier call on this snapshot handle was cancelled; open a new one")]
+    /// A call on this handle failed or was cancelled, so that its state is unknown.
+    #[error("an earlier call on this snapshot handle failed or was cancelled; open a new one")]
     Cancelled,
     /// The disk did not take it.
     #[error("writing or reading the snapshot file {path} failed", path = path.display())]
@@ -232,15 +232,15 @@ pub enum OpenError {
         /// What is wrong.
         what: String,
     },
-    /// The snapshot on which the log builds is damaged or missing.
-    #[error("the log starts after {purged}, but no intact snapshot reaches that far ({what}); restore {path}, or wipe the data directory and let the replica join again", path = path.display())]
+    /// A snapshot that covered what the log does not hold is damaged or missing.
+    #[error("{path}: {what}, and the log does not hold all entries up to {needs}, which it covered; restore it, or wipe the data directory and let the replica join again", path = path.display())]
     SnapshotLost {
         /// The snapshot's file, or the directory when none is known.
         path: PathBuf,
-        /// What the log needs.
-        purged: Position,
         /// What is wrong.
         what: String,
+        /// Neither the log nor an intact snapshot holds everything up to here.
+        needs: Position,
     },
     /// Anything else that the system refused.
     #[error("{doing} {path} failed", path = path.display())]

@@ -38,7 +38,8 @@ pub(crate) struct ReadRequest {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) bytes_max: usize,
-    pub(crate) answer: oneshot::Sender<Result<Vec<Entry>, StoreError>>,
+    /// `None` once it was given.
+    pub(crate) answer: Option<oneshot::Sender<Result<Vec<Entry>, StoreError>>>,
 }
 
 pub(crate) enum Job {
@@ -189,7 +190,7 @@ impl Intake {
                     from,
                     to,
                     bytes_max,
-                    answer,
+                    answer: Some(answer),
                 }));
                 drop(state);
                 self.wake_owner();
@@ -204,10 +205,14 @@ impl Intake {
             .await;
     }
 
-    /// Refuses what comes from here on; resolves when the owner has ended.
-    pub(crate) async fn close(&self) {
+    /// Refuses what comes from here on; the owner ends after what came before.
+    pub(crate) fn begin_closing(&self) {
         self.lock().closing = true;
         self.wake_owner();
+    }
+
+    /// Resolves when the owner has ended.
+    pub(crate) async fn closed_or_failed(&self) {
         self.wait_until(|state| state.stopped.is_some()).await;
     }
 
@@ -325,10 +330,6 @@ impl Intake {
         left
     }
 
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.lock().stopped.is_some()
-    }
-
     /// Fails when no call is taken any more.
     pub(crate) fn check_open(&self) -> Result<(), StoreError> {
         self.lock().open()
@@ -413,7 +414,7 @@ fn fail_jobs(jobs: impl IntoIterator<Item = Job>, error: &StoreError) {
         match job {
             Job::Write(request) => (request.done)(Err(error.clone())),
             // A reader that went away needs no answer.
-            Job::Read(request) => drop(request.answer.send(Err(error.clone()))),
+            Job::Read(request) => drop(request.answer.map(|answer| answer.send(Err(error.clone())))),
         }
     }
 }

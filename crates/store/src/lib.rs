@@ -6,7 +6,7 @@
 //! durable. Left out on purpose: Raft, the state machine and every meaning of the bytes. An entry is a position, a
 //! kind and bytes; a membership is bytes; a snapshot is a sequence of byte records.
 
-//mod disk;
+mod disk;
 mod error;
 mod facts;
 mod identity;
@@ -17,7 +17,7 @@ mod stats;
 mod store;
 mod view;
 
-//pub use disk::{DiskOptions, DiskStore};
+pub use disk::{DiskOptions, DiskStore};
 pub use error::{Fault, OpenError, SnapshotError, StoreError};
 pub use facts::{Facts, MembershipFact};
 pub use identity::Identity;

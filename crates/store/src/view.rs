@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use quorate_types::{Index, Position};
+use quorate_types::Position;
 
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::store::{Entry, LogState, Vote};
@@ -20,8 +20,16 @@ pub(crate) const ENTRY_OVERHEAD_BYTES: usize = 45;
 pub(crate) enum Write {
     Append(Vec<Entry>),
     Vote(Vote),
-    Truncate(Option<Position>),
-    Purge(Position),
+    /// `is_seen`: the tail holds the entry at `keep`, so the disk need not look whether it is the one that is meant.
+    Truncate {
+        keep: Option<Position>,
+        is_seen: bool,
+    },
+    /// `is_seen`: as above, for the entry at `upto`.
+    Purge {
+        upto: Position,
+        is_seen: bool,
+    },
     /// The log begins anew after `at`; of what it held only what ends at `keep` may still be believed.
     Restart {
         at: Position,
@@ -101,6 +109,11 @@ impl LogView {
         self.state
     }
 
+    /// Index of the first entry that the log holds, or will hold.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Bytes of the entries that are held here.
     pub(crate) fn tail_bytes(&self) -> usize {
         self.tail_bytes
@@ -134,10 +147,10 @@ impl LogView {
         let mut last = self.state.last;
         for entry in &entries {
             let position = entry.position;
-            if let Some(last) = last {
-                if position.index.0 != last.index.0.saturating_add(1) || position <= last {
-                    return Err(format!("entry {position} was appended after {last}"));
-                }
+            if let Some(last) = last
+                && (position.index.0 != last.index.0.saturating_add(1) || position <= last)
+            {
+                return Err(format!("entry {position} was appended after {last}"));
             }
             if entry.payload.len() > ENTRY_BYTES_MAX {
                 return Err(format!(
@@ -203,9 +216,7 @@ impl LogView {
                 "truncation after {keep:?}, but the log is purged up to {purged:?}"
             ));
         }
-        if let Some(keep) = keep {
-            self.check_held(keep)?;
-        }
+        let is_seen = keep.map_or(Ok(true), |keep| self.sees(keep))?;
         let next = keep.map_or(0, |p| p.index.0.saturating_add(1));
         while self
             .tail
@@ -214,8 +225,10 @@ impl LogView {
         {
             self.tail_bytes -= self.tail.pop_back().map_or(0, |held| entry_bytes(&held.entry));
         }
+        // While a log is replayed, its beginning may be known from a longer tail that is now cut.
+        self.first = self.first.min(next);
         self.state.last = keep;
-        Ok(Some(Write::Truncate(keep)))
+        Ok(Some(Write::Truncate { keep, is_seen }))
     }
 
     /// `None` when there is nothing to remove.
@@ -238,8 +251,8 @@ impl LogView {
             let keep = committed.max(purged);
             Write::Restart { at: upto, keep }
         } else {
-            self.check_held(upto)?;
-            Write::Purge(upto)
+            let is_seen = self.sees(upto)?;
+            Write::Purge { upto, is_seen }
         };
         while self
             .tail
@@ -266,18 +279,16 @@ impl LogView {
         self.state.last.is_none_or(|last| self.state.purged == Some(last))
     }
 
-    /// An entry that the tail holds has this very position. One that it does not hold is checked where it is read.
-    fn check_held(&self, position: Position) -> Result<(), Violation> {
-        let Some(first) = self.tail.front().map(|held| held.entry.position.index) else {
-            return Ok(());
+    /// Whether the tail holds the entry at this position; another one at its index is a violation.
+    fn sees(&self, position: Position) -> Result<bool, Violation> {
+        let first = self.tail.front().map(|held| held.entry.position.index);
+        let Some(first) = first.filter(|first| *first <= position.index) else {
+            return Ok(false);
         };
-        if position.index < first {
-            return Ok(());
-        }
         let held = self.tail.get(offset(first.0, position.index.0));
         match held.map(|held| held.entry.position) {
             Some(held) if held != position => Err(format!("the log holds {held}, not {position}")),
-            _ => Ok(()),
+            held => Ok(held.is_some()),
         }
     }
 
@@ -319,7 +330,7 @@ fn offset(from: u64, to: u64) -> usize {
 #[cfg(test)]
 pub(crate) mod sample {
     use bytes::Bytes;
-    use quorate_types::{NodeId, Term};
+    use quorate_types::{Index, NodeId, Term};
 
     use super::*;
     use crate::store::EntryKind;

@@ -176,8 +176,10 @@ impl LogView {
             None => Ok(()),
             Some(Write::Append(entries)) => self.append(entries.clone(), 0).map(drop),
             Some(Write::Vote(vote)) => self.save_vote(*vote).map(drop),
-            Some(Write::Truncate(keep)) => self.truncate_after(*keep).map(drop),
-            Some(Write::Purge(upto) | Write::Restart { at: upto, .. }) => self.purge_upto(*upto).map(drop),
+            Some(Write::Truncate { keep, .. }) => self.truncate_after(*keep).map(drop),
+            Some(Write::Purge { upto, .. } | Write::Restart { at: upto, .. }) => {
+                self.purge_upto(*upto).map(drop)
+            }
         };
         repeated.expect("what was legal in call order is legal when repeated in that order");
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_host::{BoxFuture, entropy};
 use quorate_types::Position;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -298,6 +298,9 @@ impl Store for MemoryStore {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.machine.intake.close())
+        Box::pin(async move {
+            self.machine.intake.begin_closing();
+            self.machine.intake.closed_or_failed().await;
+        })
     }
 }

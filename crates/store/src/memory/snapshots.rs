@@ -30,6 +30,7 @@ pub(super) fn reader(machine: Machine, snapshot: Snapshot, bytes: Bytes) -> Box<
         snapshot,
         frames: FrameReader::new(io::Cursor::new(bytes.clone())),
         bytes,
+        at_end: false,
     })
 }
 
@@ -68,6 +69,7 @@ struct Reader {
     snapshot: Snapshot,
     frames: Result<FrameReader<io::Cursor<Bytes>>, ReadError>,
     bytes: Bytes,
+    at_end: bool,
 }
 
 impl SnapshotReader for Reader {
@@ -78,12 +80,14 @@ impl SnapshotReader for Reader {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Vec<Bytes>>, StoreError>> {
         Box::pin(async move {
             self.machine.intake.check_open()?;
+            if self.at_end {
+                return Ok(None);
+            }
             let frames = self.frames.as_mut().expect("the simulated disk damages nothing");
             match frames.next().expect("the simulated disk damages nothing") {
                 Frame::Records(records) => Ok(Some(records)),
                 Frame::End(_) => {
-                    // The next call reads the end again.
-                    self.frames = FrameReader::new(io::Cursor::new(self.bytes.clone()));
+                    self.at_end = true;
                     Ok(None)
                 }
             }

@@ -193,11 +193,6 @@ impl<R: Read> FrameReader<R> {
         Ok(reader)
     }
 
-    /// What the header says.
-    pub(crate) fn meta(&self) -> &SnapshotMeta {
-        &self.meta
-    }
-
     /// Where the next frame starts: everything before is checked, except for the end's checksum of the whole.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
