@@ -13,7 +13,7 @@ use quorate_host::{Listener, entropy, incoming};
 use quorate_machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, RequestId};
 use quorate_store::{Identity as Directory, Store};
 use quorate_types::limits::PEER_MESSAGE_BYTES_MAX;
-use quorate_types::{BootId, Incarnation, Member, NodeId, Revision};
+use quorate_types::{BootId, Member, NodeId, Revision};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -150,11 +150,7 @@ impl Replica {
     ) -> Self {
         let facts = store.facts();
         let boot = BootId(entropy::random_u128());
-        let incarnation = facts.identity.map_or_else(
-            || Incarnation(entropy::random_u128()),
-            |identity| identity.incarnation,
-        );
-        let formed = Formed::new(&config, incarnation, boot);
+        let formed = Formed::new(&config, facts.incarnation, boot);
         let inner = Arc::new(Inner {
             timing: config.profile.timing().stretched_for(store.stats().flush_p99),
             formed: Arc::clone(&formed),

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_host::{Network, SystemClock, Tcp};
-use quorate_replica::machine::{AllocateIds, Command, CreateDatabase, Refusal, Reply, RequestId, Worker, WorkerKind};
+use quorate_replica::machine::{
+    AllocateIds, Command, CreateDatabase, Refusal, Reply, RequestId, Worker, WorkerKind,
+};
 use quorate_replica::{
     Listed, Listeners, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings, Unavailable,
 };
@@ -37,7 +39,10 @@ struct Group {
 /// `RUST_LOG=quorate=debug cargo test ... -- --nocapture` shows what the replicas say.
 fn log() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_test_writer()
+        .try_init();
 }
 
 fn free_address() -> String {
@@ -57,7 +62,12 @@ impl Group {
             })
             .collect();
         let disks = (0..size).map(|index| (index, MemoryDisk::new())).collect();
-        Self { listed, disks, nodes: BTreeMap::new(), snapshot: SnapshotEvery::default() }
+        Self {
+            listed,
+            disks,
+            nodes: BTreeMap::new(),
+            snapshot: SnapshotEvery::default(),
+        }
     }
 
     async fn started(size: usize) -> Self {
@@ -66,7 +76,10 @@ impl Group {
             group.start(index).await;
         }
         for index in 0..size {
-            timeout(PATIENCE, group.replica(index).ready()).await.expect("ready in time").unwrap();
+            timeout(PATIENCE, group.replica(index).ready())
+                .await
+                .expect("ready in time")
+                .unwrap();
         }
         group
     }
@@ -82,13 +95,26 @@ impl Group {
             version: "test".to_owned(),
         };
         let disk = self.disks[&index].clone();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let start = runtime.spawn(async move {
             let liveness = Tcp.listen(&listed[index].liveness_address).await.unwrap();
             let peer = Tcp.listen(&listed[index].peer_address).await.unwrap();
             let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&disk, MemoryLatency::default()).unwrap());
-            let surroundings = Surroundings { network: Arc::new(Tcp), clock: Arc::new(SystemClock) };
-            Replica::start(config.checked().unwrap(), store, Listeners { liveness, peer }, surroundings).await
+            let surroundings = Surroundings {
+                network: Arc::new(Tcp),
+                clock: Arc::new(SystemClock),
+            };
+            Replica::start(
+                config.checked().unwrap(),
+                store,
+                Listeners { liveness, peer },
+                surroundings,
+            )
+            .await
         });
         let replica = start.await.unwrap();
         self.nodes.insert(index, Node { replica, runtime });
@@ -121,7 +147,11 @@ impl Group {
     }
 
     async fn propose(&self, index: usize, command: Command) -> quorate_replica::machine::Outcome {
-        self.replica(index).propose(&command, None, soon()).await.unwrap().outcome
+        self.replica(index)
+            .propose(&command, None, soon())
+            .await
+            .unwrap()
+            .outcome
     }
 }
 
@@ -138,13 +168,19 @@ fn soon() -> Instant {
 }
 
 fn database(name: &str) -> Command {
-    Command::CreateDatabase(CreateDatabase { name: name.to_owned(), properties: BTreeMap::new() })
+    Command::CreateDatabase(CreateDatabase {
+        name: name.to_owned(),
+        properties: BTreeMap::new(),
+    })
 }
 
 #[tokio::test]
 async fn one_replica_alone_forms_and_serves() {
     let group = Group::started(1).await;
-    assert!(matches!(group.propose(0, database("books")).await, Ok(Reply::DatabaseCreated { .. })));
+    assert!(matches!(
+        group.propose(0, database("books")).await,
+        Ok(Reply::DatabaseCreated { .. })
+    ));
     let image = group.replica(0).read(soon()).await.unwrap();
     assert_eq!(image.describe_database("books").unwrap().name, "books");
 }
@@ -178,13 +214,38 @@ async fn a_follower_redirects_to_the_leader() {
     let group = Group::started(3).await;
     let leader = group.leader().await;
     let follower = (leader + 1) % 3;
-    let knows = group.replica(follower).leadership().wait_for(|l| l.leader.is_some()).await.map(|l| l.clone());
-    assert_eq!(knows.unwrap().leader.unwrap().client_address, group.listed[leader].client_address);
-    let error = group.replica(follower).propose(&database("x"), None, soon()).await.unwrap_err();
-    let Unavailable::NotLeader { leader: Some(hint), .. } = error else { panic!("{error:?}") };
+    let knows = group
+        .replica(follower)
+        .leadership()
+        .wait_for(|l| l.leader.is_some())
+        .await
+        .map(|l| l.clone());
+    assert_eq!(
+        knows.unwrap().leader.unwrap().client_address,
+        group.listed[leader].client_address
+    );
+    let error = group
+        .replica(follower)
+        .propose(&database("x"), None, soon())
+        .await
+        .unwrap_err();
+    let Unavailable::NotLeader {
+        leader: Some(hint), ..
+    } = error
+    else {
+        panic!("{error:?}")
+    };
     assert_eq!(hint.client_address, group.listed[leader].client_address);
-    let error = group.replica(follower).read(soon()).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, Unavailable::NotLeader { leader: Some(_), .. }), "{error:?}");
+    let error = group
+        .replica(follower)
+        .read(soon())
+        .await
+        .map(|_| ())
+        .unwrap_err();
+    assert!(
+        matches!(error, Unavailable::NotLeader { leader: Some(_), .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -213,13 +274,30 @@ async fn a_repeated_request_is_executed_once_over_a_crash() {
     let mut group = Group::started(3).await;
     let leader = group.leader().await;
     let client = ClientId(7);
-    group.propose(leader, Command::RegisterClient { client }).await.unwrap();
-    let request = RequestId { client, sequence: 1, floor: 1 };
+    group
+        .propose(leader, Command::RegisterClient { client })
+        .await
+        .unwrap();
+    let request = RequestId {
+        client,
+        sequence: 1,
+        floor: 1,
+    };
     let command = Command::AllocateIds(AllocateIds { count: 10 });
-    let first = group.replica(leader).propose(&command, Some(request), soon()).await.unwrap().outcome;
+    let first = group
+        .replica(leader)
+        .propose(&command, Some(request), soon())
+        .await
+        .unwrap()
+        .outcome;
     group.crash(leader);
     let next = group.leader().await;
-    let second = group.replica(next).propose(&command, Some(request), soon()).await.unwrap().outcome;
+    let second = group
+        .replica(next)
+        .propose(&command, Some(request), soon())
+        .await
+        .unwrap()
+        .outcome;
     assert_eq!(first, second);
     assert!(matches!(first, Ok(Reply::IdsAllocated { count: 10, .. })));
 }
@@ -233,14 +311,20 @@ async fn proposals_wait_through_an_election() {
     // names the dead one when it has not noticed yet.
     let ask = |index: usize| {
         let replica = group.replica(index).clone();
-        tokio::spawn(async move { replica.propose(&database(&format!("held{index}")), None, soon()).await })
+        tokio::spawn(async move {
+            replica
+                .propose(&database(&format!("held{index}")), None, soon())
+                .await
+        })
     };
     let asked: Vec<_> = group.nodes.keys().map(|index| (*index, ask(*index))).collect();
     let mut decided = 0;
     for (index, outcome) in asked {
         match outcome.await.unwrap() {
             Ok(_) => decided += 1,
-            Err(Unavailable::NotLeader { leader: Some(hint), .. }) => {
+            Err(Unavailable::NotLeader {
+                leader: Some(hint), ..
+            }) => {
                 assert_ne!(hint.client_address, group.listed[index].client_address);
             }
             Err(other) => panic!("{other:?}"),
@@ -248,8 +332,15 @@ async fn proposals_wait_through_an_election() {
     }
     let next = group.leader().await;
     let image = group.replica(next).read(soon()).await.unwrap();
-    let held = group.nodes.keys().filter(|index| image.describe_database(&format!("held{index}")).is_ok());
-    assert_eq!(held.count(), decided, "what was answered was done, and nothing else");
+    let held = group
+        .nodes
+        .keys()
+        .filter(|index| image.describe_database(&format!("held{index}")).is_ok());
+    assert_eq!(
+        held.count(),
+        decided,
+        "what was answered was done, and nothing else"
+    );
 }
 
 #[tokio::test]
@@ -257,7 +348,10 @@ async fn leadership_is_handed_over_on_request() {
     let group = Group::started(3).await;
     let leader = group.leader().await;
     let new = group.replica(leader).hand_over(None, soon()).await.unwrap();
-    assert_ne!(new.leader.unwrap().client_address, group.listed[leader].client_address);
+    assert_ne!(
+        new.leader.unwrap().client_address,
+        group.listed[leader].client_address
+    );
     let next = group.leader().await;
     group.propose(next, database("after")).await.unwrap();
 }
@@ -265,7 +359,10 @@ async fn leadership_is_handed_over_on_request() {
 #[tokio::test]
 async fn a_follower_that_fell_behind_the_log_catches_up_by_snapshot() {
     let mut group = Group::new(3);
-    group.snapshot = SnapshotEvery { entries: 200, keep: 10 };
+    group.snapshot = SnapshotEvery {
+        entries: 200,
+        keep: 10,
+    };
     for index in 0..3 {
         group.start(index).await;
     }
@@ -292,7 +389,10 @@ async fn a_follower_that_fell_behind_the_log_catches_up_by_snapshot() {
     if image.position() == want.position() {
         assert_eq!(image.digest(), want.digest());
     }
-    assert!(group.replica(lagging).status().purged.is_some(), "the log was purged, so a snapshot did it");
+    assert!(
+        group.replica(lagging).status().purged.is_some(),
+        "the log was purged, so a snapshot did it"
+    );
 }
 
 #[tokio::test]
@@ -300,10 +400,22 @@ async fn watchers_see_every_change_once_also_on_a_follower() {
     let group = Group::started(3).await;
     let leader = group.leader().await;
     let follower = (leader + 1) % 3;
-    let from = group.replica(leader).read(soon()).await.unwrap().revision().next();
-    let mut watchers = [group.replica(leader).watch(from).unwrap(), group.replica(follower).watch(from).unwrap()];
+    let from = group
+        .replica(leader)
+        .read(soon())
+        .await
+        .unwrap()
+        .revision()
+        .next();
+    let mut watchers = [
+        group.replica(leader).watch(from).unwrap(),
+        group.replica(follower).watch(from).unwrap(),
+    ];
     for number in 0..50 {
-        group.propose(leader, database(&format!("w{number}"))).await.unwrap();
+        group
+            .propose(leader, database(&format!("w{number}")))
+            .await
+            .unwrap();
     }
     for watcher in &mut watchers {
         for number in 0..50 {
@@ -326,25 +438,53 @@ async fn sessions_live_on_over_a_crash_and_die_without_their_worker() {
         capacity: BTreeMap::new(),
     };
     let sessions = group.replica(leader).sessions().unwrap();
-    let grant = sessions.open(worker.clone(), 1_000, soon()).await.unwrap().unwrap();
-    assert_eq!(sessions.renew(grant.session, grant.epoch, soon()).await.unwrap().unwrap(), grant);
+    let grant = sessions
+        .open(worker.clone(), 1_000, soon())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        sessions
+            .renew(grant.session, grant.epoch, soon())
+            .await
+            .unwrap()
+            .unwrap(),
+        grant
+    );
 
     group.crash(leader);
     let next = group.leader().await;
     let sessions = group.replica(next).sessions().unwrap();
     let renewed = sessions.renew(grant.session, grant.epoch, soon()).await.unwrap();
-    assert_eq!(renewed.unwrap(), grant, "the session is the same at the next leader");
+    assert_eq!(
+        renewed.unwrap(),
+        grant,
+        "the session is the same at the next leader"
+    );
 
     let second = sessions.open(worker, 1_000, soon()).await.unwrap().unwrap();
     assert!(second.epoch > grant.epoch);
-    let fenced = sessions.renew(grant.session, grant.epoch, soon()).await.unwrap().unwrap_err();
+    let fenced = sessions
+        .renew(grant.session, grant.epoch, soon())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(fenced, Refusal::SessionFenced { .. }), "{fenced:?}");
 
     sessions.suspect(second.session);
     let gone = async {
-        while group.replica(next).read(soon()).await.unwrap().session(second.session).is_some() {
+        while group
+            .replica(next)
+            .read(soon())
+            .await
+            .unwrap()
+            .session(second.session)
+            .is_some()
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, gone).await.expect("a suspect that is not renewed dies");
+    timeout(PATIENCE, gone)
+        .await
+        .expect("a suspect that is not renewed dies");
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quorate_types::Position;
+use quorate_types::{Incarnation, Position};
 
 use crate::identity::Identity;
 
@@ -74,6 +74,14 @@ pub enum StoreError {
         existing: Box<Identity>,
         /// Whose it should have become.
         wanted: Box<Identity>,
+    },
+    /// The identity names another directory than this one.
+    #[error("the identity is for the data directory {named}, this one is {is}")]
+    OtherDirectory {
+        /// The directory that it names.
+        named: Incarnation,
+        /// This one.
+        is: Incarnation,
     },
     /// A membership is larger than [`MEMBERSHIP_BYTES_MAX`](crate::limits::MEMBERSHIP_BYTES_MAX).
     #[error("a membership of {bytes} bytes is too large, at most {max} are kept", max = crate::limits::MEMBERSHIP_BYTES_MAX)]

@@ -1,7 +1,7 @@
 //! What is known about a data directory, and the rules by which that changes.
 
 use bytes::Bytes;
-use quorate_types::Position;
+use quorate_types::{Incarnation, Position};
 
 use crate::error::StoreError;
 use crate::identity::Identity;
@@ -19,6 +19,8 @@ pub struct MembershipFact {
 /// What is known about the data directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
+    /// Names this very directory: drawn at random when it was first opened. A wiped and refilled one differs in it.
+    pub incarnation: Incarnation,
     /// Whose directory it is; `None` until [`Store::save_identity`](crate::Store::save_identity).
     pub identity: Option<Identity>,
     /// How often it was opened, this time included.
@@ -31,6 +33,12 @@ pub struct Facts {
 impl Facts {
     /// Whether that was news.
     pub(crate) fn take_identity(&mut self, identity: Identity) -> Result<bool, StoreError> {
+        if identity.incarnation != self.incarnation {
+            return Err(StoreError::OtherDirectory {
+                named: identity.incarnation,
+                is: self.incarnation,
+            });
+        }
         match &self.identity {
             Some(existing) if *existing == identity => Ok(false),
             Some(existing) => Err(StoreError::IdentityTaken {
@@ -63,7 +71,7 @@ impl Facts {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use quorate_types::{ClusterId, Incarnation, MemberName, NodeId};
+    use quorate_types::{ClusterId, MemberName, NodeId};
 
     use super::*;
     use crate::view::sample::at;
@@ -76,7 +84,18 @@ mod tests {
             incarnation: Incarnation(2),
             name: MemberName::new("a").unwrap(),
         };
-        let mut facts = Facts::default();
+        let mut facts = Facts {
+            incarnation: Incarnation(2),
+            ..Facts::default()
+        };
+        let elsewhere = Identity {
+            incarnation: Incarnation(3),
+            ..identity(1)
+        };
+        assert!(matches!(
+            facts.take_identity(elsewhere),
+            Err(StoreError::OtherDirectory { .. })
+        ));
         assert!(facts.take_identity(identity(1)).unwrap());
         assert!(!facts.take_identity(identity(1)).unwrap());
         assert!(facts.take_identity(identity(2)).is_err());

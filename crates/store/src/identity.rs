@@ -1,6 +1,6 @@
 //! Whose data directory this is, and its form as a small text file that an operator can read.
 //!
-//! The file also carries the directory's format and the boot counter, so that everything in sled is a copy. Its last
+//! The file also carries the directory's format, its incarnation (from the first opening on) and the boot counter, so that everything in sled is a copy. Its last
 //! line is a checksum of all lines before it.
 
 use std::fmt;
@@ -14,7 +14,7 @@ pub struct Identity {
     pub cluster: ClusterId,
     /// Its id in the Raft group.
     pub node: NodeId,
-    /// This very directory: a wiped and refilled one differs in it.
+    /// This very directory, as [`Facts::incarnation`](crate::Facts::incarnation) says.
     pub incarnation: Incarnation,
     /// The operator's name for it.
     pub name: MemberName,
@@ -40,6 +40,7 @@ const TITLE: &str = "# Written by quorate: names this data directory. Do not edi
 /// What the file `IDENTITY` says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct IdentityFile {
+    pub(crate) incarnation: Incarnation,
     pub(crate) identity: Option<Identity>,
     pub(crate) boots: u64,
 }
@@ -53,11 +54,12 @@ pub(crate) enum IdentityFileError {
 
 impl IdentityFile {
     pub(crate) fn encode(&self) -> String {
-        let mut text = format!("{TITLE}\nformat {DIRECTORY_FORMAT}\n");
+        let incarnation = self.incarnation;
+        let mut text = format!("{TITLE}\nformat {DIRECTORY_FORMAT}\nincarnation {incarnation}\n");
         if let Some(id) = &self.identity {
             text.push_str(&format!(
-                "cluster {}\nnode {}\nincarnation {}\nname {}\n",
-                id.cluster, id.node, id.incarnation, id.name
+                "cluster {}\nnode {}\nname {}\n",
+                id.cluster, id.node, id.name
             ));
         }
         text.push_str(&format!("boots {}\n", self.boots));
@@ -93,21 +95,20 @@ impl IdentityFile {
         if format > DIRECTORY_FORMAT {
             return Err(IdentityFileError::Newer { found: format });
         }
-        let identity = if body.lines().count() > 3 {
+        let incarnation = field("incarnation", "the incarnation is missing")?;
+        let incarnation = incarnation
+            .parse()
+            .map_err(|_| Damaged("the incarnation is no id"))?;
+        let identity = if body.lines().count() > 4 {
             let (cluster, node) = (
                 field("cluster", "the cluster is missing")?,
                 field("node", "the node is missing")?,
             );
-            let (incarnation, name) = (
-                field("incarnation", "the incarnation is missing")?,
-                field("name", "the name is missing")?,
-            );
+            let name = field("name", "the name is missing")?;
             Some(Identity {
                 cluster: cluster.parse().map_err(|_| Damaged("the cluster is no id"))?,
                 node: NodeId(node.parse().map_err(|_| Damaged("the node is not a number"))?),
-                incarnation: incarnation
-                    .parse()
-                    .map_err(|_| Damaged("the incarnation is no id"))?,
+                incarnation,
                 name: MemberName::new(name).map_err(|_| Damaged("the name is none"))?,
             })
         } else {
@@ -116,7 +117,11 @@ impl IdentityFile {
         let boots = field("boots", "the boots are missing")?;
         let boots = boots.parse().map_err(|_| Damaged("the boots are not a number"))?;
         match lines.next() {
-            None => Ok(Self { identity, boots }),
+            None => Ok(Self {
+                incarnation,
+                identity,
+                boots,
+            }),
             Some(_) => Err(Damaged("it has a line too many")),
         }
     }
@@ -128,6 +133,7 @@ mod tests {
 
     fn sample() -> IdentityFile {
         IdentityFile {
+            incarnation: Incarnation(7),
             identity: Some(Identity {
                 cluster: ClusterId(0xc1),
                 node: NodeId(3),
@@ -141,8 +147,8 @@ mod tests {
     #[test]
     fn the_text_is_pinned() {
         let want = "# Written by quorate: names this data directory. Do not edit.\nformat 1\n\
-                    cluster 000000000000000000000000000000c1\nnode 3\n\
-                    incarnation 00000000000000000000000000000007\nname quorate-0\nboots 12\ncrc32 f42cf785\n";
+                    incarnation 00000000000000000000000000000007\n\
+                    cluster 000000000000000000000000000000c1\nnode 3\nname quorate-0\nboots 12\ncrc32 5a657f91\n";
         let text = sample().encode();
         assert_eq!(text, want);
         let fresh = IdentityFile::default();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use quorate_store::{Entry, Identity, LogState, SnapshotError, Store, StoreError, limits};
-use quorate_types::{ClusterId, Incarnation, MemberName, NodeId, Position};
+use quorate_types::{ClusterId, MemberName, NodeId, Position};
 use support::{
     Place, append, at, entries, entry_of, purge, raw_snapshot, read_all, read_snapshot, records, save_vote,
     told, truncate, vote, write_snapshot,
@@ -505,27 +505,34 @@ async fn a_second_inbox_supersedes_the_first(place: Place) {
     assert_eq!(second.finish().await.unwrap().id, id);
 }
 
-fn identity(node: u64) -> Identity {
+fn identity(store: &dyn Store, node: u64) -> Identity {
     Identity {
         cluster: ClusterId(9),
         node: NodeId(node),
-        incarnation: Incarnation(4),
+        incarnation: store.facts().incarnation,
         name: MemberName::new("quorate-0").unwrap(),
     }
 }
 
 async fn boots_are_counted_and_an_identity_is_given_once(place: Place) {
+    let mut incarnation = None;
     for boot in 1..=3 {
         let store = place.open().await;
+        let (one, two) = (identity(&*store, 1), identity(&*store, 2));
         assert_eq!(store.facts().boots, boot);
-        assert_eq!(store.facts().identity, (boot > 1).then(|| identity(1)));
-        store.save_identity(identity(1)).await.unwrap();
-        let error = store.save_identity(identity(2)).await.unwrap_err();
+        assert_eq!(
+            *incarnation.get_or_insert(one.incarnation),
+            one.incarnation,
+            "a directory keeps its name"
+        );
+        assert_eq!(store.facts().identity, (boot > 1).then(|| one.clone()));
+        store.save_identity(one.clone()).await.unwrap();
+        let error = store.save_identity(two).await.unwrap_err();
         assert!(
             error.to_string().contains("belongs to quorate-0 (node 1 of"),
             "{error}"
         );
-        assert_eq!(store.facts().identity, Some(identity(1)));
+        assert_eq!(store.facts().identity, Some(one));
         store.close().await;
     }
 }

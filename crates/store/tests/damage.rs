@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use quorate_store::{DiskStore, Identity, Store, StoreError};
-use quorate_types::{ClusterId, Incarnation, MemberName, NodeId};
+use quorate_types::{ClusterId, MemberName, NodeId};
 use support::{
     append, at, entries, entry_of, purge, read_all, read_snapshot, records, save_vote, small, vote,
     write_snapshot,
@@ -23,11 +23,11 @@ async fn open(dir: &Path) -> Result<Arc<dyn Store>, String> {
     }
 }
 
-fn identity(node: u64) -> Identity {
+fn identity(store: &dyn Store, node: u64) -> Identity {
     Identity {
         cluster: ClusterId(9),
         node: NodeId(node),
-        incarnation: Incarnation(4),
+        incarnation: store.facts().incarnation,
         name: MemberName::new("quorate-0").unwrap(),
     }
 }
@@ -36,7 +36,7 @@ fn identity(node: u64) -> Identity {
 async fn sample(purged: Option<u64>) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await.unwrap();
-    store.save_identity(identity(1)).await.unwrap();
+    store.save_identity(identity(&*store, 1)).await.unwrap();
     save_vote(&store, vote(1, true)).await.unwrap();
     append(&store, (0..40).map(|index| entry_of(1, index, 300)).collect())
         .await
@@ -270,7 +270,7 @@ async fn a_damaged_identity_is_refused_and_a_missing_one_is_written_again() {
     let store = open(dir.path()).await.unwrap();
     assert_eq!(
         (store.facts().identity, store.facts().boots),
-        (Some(identity(1)), 2)
+        (Some(identity(&*store, 1)), 2)
     );
     assert!(path.exists());
 }
@@ -279,7 +279,7 @@ async fn a_damaged_identity_is_refused_and_a_missing_one_is_written_again() {
 async fn directories_that_were_mixed_up_are_refused() {
     let (one, other) = (sample(None).await, tempfile::tempdir().unwrap());
     let store = open(other.path()).await.unwrap();
-    store.save_identity(identity(2)).await.unwrap();
+    store.save_identity(identity(&*store, 2)).await.unwrap();
     store.close().await;
     fs::copy(other.path().join("IDENTITY"), one.path().join("IDENTITY")).unwrap();
     refused(
@@ -298,7 +298,7 @@ async fn a_sled_that_does_not_open_is_rebuilt_from_its_copies() {
     let store = open(dir.path()).await.unwrap();
     assert_eq!(
         (store.facts().identity, store.facts().boots),
-        (Some(identity(1)), 2)
+        (Some(identity(&*store, 1)), 2)
     );
     assert_eq!(store.snapshot().unwrap().id.last, Some(at(1, 9)));
     store.close().await;
@@ -307,7 +307,7 @@ async fn a_sled_that_does_not_open_is_rebuilt_from_its_copies() {
     let store = open(dir.path()).await.unwrap();
     assert_eq!(
         (store.facts().identity, store.facts().boots),
-        (Some(identity(1)), 3)
+        (Some(identity(&*store, 1)), 3)
     );
 }
 

@@ -44,6 +44,7 @@ fn failed(error: StoreError) -> Status {
         StoreError::Fault(_)
         | StoreError::Closed
         | StoreError::IdentityTaken { .. }
+        | StoreError::OtherDirectory { .. }
         | StoreError::MembershipTooLarge { .. } => Status::unavailable(text),
     }
 }

@@ -206,7 +206,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: Box<dyn SnapshotReader>,
     ) -> Result<(), io::Error> {
-        let kept = keep(&*self.store, snapshot).await.map_err(|error| self.stop(Fault::Store(error)))?;
+        let kept = keep(&*self.store, snapshot)
+            .await
+            .map_err(|error| self.stop(Fault::Store(error)))?;
         self.restore(meta, kept).await.map_err(|fault| self.stop(fault))
     }
 
@@ -289,7 +291,9 @@ impl StateMachine {
     pub(crate) fn skip_to(&mut self, index: Index) {
         let next = self.machine.image().position().map_or(0, |last| last.0 + 1);
         for skipped in next..index.0 {
-            self.machine.skip(Index(skipped)).expect("indexes follow one another");
+            self.machine
+                .skip(Index(skipped))
+                .expect("indexes follow one another");
         }
     }
 }

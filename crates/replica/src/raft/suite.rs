@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use openraft::{OptionalSend, StorageError};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::{OptionalSend, StorageError};
 use quorate_machine::Machine;
-use quorate_store::{MemoryDisk, MemoryLatency, MemoryStore, SnapshotReader, Store};
+use quorate_store::{DiskOptions, DiskStore, MemoryDisk, MemoryLatency, MemoryStore, SnapshotReader, Store};
 use quorate_types::Index;
 use tokio::sync::watch;
 
@@ -29,7 +29,14 @@ fn state_machine(store: Arc<dyn Store>) -> Suited {
     let published = Published::new(machine.image());
     let (applied_reign, _) = watch::channel(None);
     let digests = Arc::new(Digests::default());
-    Suited(StateMachine::new(machine, store, published, digests, applied_reign, Faults::new()))
+    Suited(StateMachine::new(
+        machine,
+        store,
+        published,
+        digests,
+        applied_reign,
+        Faults::new(),
+    ))
 }
 
 impl RaftStateMachine<TypeConfig> for Suited {
@@ -74,10 +81,29 @@ struct InMemory;
 
 impl StoreBuilder<TypeConfig, RaftLog, Suited> for InMemory {
     async fn build(&self) -> Result<((), RaftLog, Suited), StorageError<TypeConfig>> {
-        let store = MemoryStore::open(&MemoryDisk::new(), MemoryLatency::default()).expect("a fresh disk opens");
+        let store =
+            MemoryStore::open(&MemoryDisk::new(), MemoryLatency::default()).expect("a fresh disk opens");
         let store: Arc<dyn Store> = Arc::new(store);
         Ok(((), RaftLog::new(Arc::clone(&store)), state_machine(store)))
     }
+}
+
+struct OnDisk;
+
+impl StoreBuilder<TypeConfig, RaftLog, Suited, tempfile::TempDir> for OnDisk {
+    async fn build(&self) -> Result<(tempfile::TempDir, RaftLog, Suited), StorageError<TypeConfig>> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = DiskStore::open(dir.path(), DiskOptions::default())
+            .await
+            .expect("a fresh directory opens");
+        let store: Arc<dyn Store> = Arc::new(store);
+        Ok((dir, RaftLog::new(Arc::clone(&store)), state_machine(store)))
+    }
+}
+
+#[tokio::test]
+async fn the_real_disk_passes_openrafts_suite() {
+    Suite::test_all(OnDisk).await.expect("the suite passes");
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use quorate_types::Position;
+use quorate_host::entropy;
+use quorate_types::{Incarnation, Position};
 
 use super::DiskOptions;
 use super::directory::{Directory, Lock, replace_file};
@@ -82,8 +83,18 @@ pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenErro
         Err(why) => rebuild_facts(&directory, &why)?,
     };
 
-    let IdentityFile { identity, boots } = known.unwrap_or_default();
+    // A fresh directory is named before anybody hears of it: what it answered to a peer must still hold after a crash.
+    let fresh = || IdentityFile {
+        incarnation: Incarnation(entropy::random_u128()),
+        ..IdentityFile::default()
+    };
+    let IdentityFile {
+        incarnation,
+        identity,
+        boots,
+    } = known.unwrap_or_else(fresh);
     let facts = Facts {
+        incarnation,
         identity,
         boots: boots + 1,
         memberships: stored.memberships,
@@ -159,7 +170,11 @@ fn reconcile(
         (None, facts) => facts,
     };
     let boots = file.boots.max(stored.boots);
-    Ok(Some(IdentityFile { identity, boots }))
+    Ok(Some(IdentityFile {
+        incarnation: file.incarnation,
+        identity,
+        boots,
+    }))
 }
 
 /// What a snapshot covered must still be there without it: the log reaches back to an intact snapshot, or to the
@@ -223,6 +238,7 @@ fn save_facts(directory: &Directory, sled: &DurableSled, facts: &Facts) -> Resul
 /// Writes both copies of the identity and the boots.
 pub(super) fn write_identity(path: &Path, sled: &DurableSled, facts: &Facts) -> io::Result<()> {
     let file = IdentityFile {
+        incarnation: facts.incarnation,
         identity: facts.identity.clone(),
         boots: facts.boots,
     };

@@ -152,6 +152,7 @@ impl DurableSled {
 pub(super) fn encode_facts(facts: &Facts) -> sled::Batch {
     let mut batch = sled::Batch::default();
     let file = IdentityFile {
+        incarnation: facts.incarnation,
         identity: facts.identity.clone(),
         boots: facts.boots,
     };

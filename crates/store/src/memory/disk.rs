@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use quorate_host::entropy;
+use quorate_types::Incarnation;
 use tokio::sync::Notify;
 
 use crate::error::Fault;
@@ -37,7 +39,10 @@ impl Default for Image {
         Self {
             log: LogView::new(LogState::default(), 0, Vec::new(), usize::MAX),
             snapshot: None,
-            facts: Facts::default(),
+            facts: Facts {
+                incarnation: Incarnation(entropy::random_u128()),
+                ..Facts::default()
+            },
         }
     }
 }
