@@ -86,19 +86,35 @@ impl Router {
         }
     }
 
-    /// The replica at `route` named `hint`. A hint is followed at once, unless it was given by the leader itself and
-    /// leads to no other.
+    /// The replica at `route` named `hint`. Who is believed to lead after that is asked at once, unless it is the one
+    /// that has just said no.
     pub(crate) fn redirected(&mut self, route: &Route, hint: Option<Leader>, topology: &Topology) {
         self.failed(route);
         if let Some(hint) = hint {
-            if !route.leads {
-                self.failed = None;
-            }
             topology.hinted(hint);
         }
     }
 
-    /// The leader may be tried again at once.
+    /// The replica at `route` is overloaded: waits until it may be asked again, with jitter, or there is a better one.
+    pub(crate) async fn rest(&mut self, route: &Route, retry_after: Duration) {
+        let rested = sleep(retry_after.mul_f64(1.0 + entropy::random_fraction()));
+        tokio::pin!(rested);
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.views.changed() => {
+                    let view = Arc::clone(&self.views.borrow_and_update());
+                    if changed.is_err() || view.closed || self.is_overtaken(route, &view) {
+                        break;
+                    }
+                }
+                () = &mut rested => break,
+            }
+        }
+        self.forgive();
+    }
+
+    /// Things go well: whoever leads may be asked at once.
     pub(crate) fn forgive(&mut self) {
         self.failed = None;
         self.failures = 0;

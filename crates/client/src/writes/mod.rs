@@ -40,8 +40,8 @@ pub struct Writes {
     slots: Arc<Semaphore>,
 }
 
-/// The answer to a write that was sent; resolves whether or not others do. Dropping it gives up on the answer, not on
-/// the write.
+/// The answer to a write that was sent. Poll it: a write that was not taken is sent again from here. Dropping it leaves
+/// the outcome open.
 #[must_use = "an answer that is dropped is not waited for"]
 pub struct Answer<A>(BoxFuture<'static, Result<A, Error>>);
 

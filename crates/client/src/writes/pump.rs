@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use quorate_api::v1::write_response::Answer;
 use quorate_api::{decode_status, v1};
-use quorate_host::entropy;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -142,7 +140,15 @@ impl Pump {
         let mut client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
         let mut answers = match client.write(ReceiverStream::new(outgoing)).await {
             Ok(answers) => answers.into_inner(),
-            Err(status) => return End::Status(status),
+            Err(status) => {
+                // A replica that does not even open the stream, and says so itself, has executed nothing from it.
+                if !Verdict::of(&status).may_be_executed() {
+                    self.unanswered
+                        .all()
+                        .for_each(|(_, submission)| submission.order.fate.come_back());
+                }
+                return End::Status(status);
+            }
         };
         loop {
             tokio::select! {
@@ -197,10 +203,7 @@ impl Pump {
     async fn judge(&mut self, router: &mut Router, route: &Route, status: &Status) {
         match Verdict::of(status) {
             Verdict::Redirected(hint) => router.redirected(route, hint, &self.core.topology),
-            Verdict::Overloaded { retry_after } => {
-                sleep(retry_after.mul_f64(1.0 + entropy::random_fraction())).await;
-                router.forgive();
-            }
+            Verdict::Overloaded { retry_after } => router.rest(route, retry_after).await,
             Verdict::Lost => router.failed(route),
             Verdict::Foreign(_) if !route.leads => router.failed(route),
             Verdict::ClientUnknown | Verdict::RequestForgotten | Verdict::Final(_) | Verdict::Foreign(_) => {

@@ -72,6 +72,116 @@ async fn a_redirect_is_followed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redirect_leads_to_a_replica_that_nobody_has_mentioned_before() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    client.ready().await.expect("a leader");
+    let newcomer = cluster.newcomer(4).await;
+    newcomer.think(2, Some(4));
+    cluster[1].script([Rule::Answer(not_leader(Some(hint(4, 2))))]);
+    let begun = Instant::now();
+    client.ids().allocate(1).await.expect("allocated");
+    assert!(begun.elapsed() < AT_ONCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_was_dead_for_long_is_dialled_at_once() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    client.ids().allocate(1).await.expect("allocated");
+    for _ in 0..5 {
+        // Long dead, it is dialled once a second at most.
+        cluster.kill(3);
+        sleep(Duration::from_secs(60)).await;
+        cluster.restart(3).await;
+        cluster.kill(1);
+        let term = client
+            .leader()
+            .borrow()
+            .as_ref()
+            .map_or(0, |leader| leader.term.0)
+            + 1;
+        cluster.elect(3, term);
+        let begun = Instant::now();
+        client.ids().allocate(1).await.expect("allocated");
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+        cluster.restart(1).await;
+        cluster.elect(1, term + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_breaks_every_connection_is_not_dialled_in_a_loop() {
+    let cluster = Cluster::leaderless(1).await;
+    cluster.elect(1, 1);
+    let client = cluster.client_of(&[1]);
+    let until = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < until {
+        let mut leader = client.leader();
+        leader.wait_for(Option::is_some).await.expect("the client lives");
+        cluster.network.cut(&address(1));
+        leader_lost(&client).await;
+    }
+    let dials = cluster.network.dials(&address(1));
+    assert!(dials < 60, "{dials} dials in twenty seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_whose_topology_falls_silent_is_not_trusted() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    client.ready().await.expect("a leader");
+    sleep(Duration::from_secs(60)).await;
+    assert!(client.leader().borrow().is_some(), "it repeats itself");
+    cluster[1].quiet(true);
+    let quiet = Instant::now();
+    leader_lost(&client).await;
+    let after = quiet.elapsed();
+    assert!(
+        after > Duration::from_secs(6) && after < Duration::from_secs(13),
+        "{after:?}"
+    );
+    // It answers when it is asked anew.
+    client.ids().allocate(1).await.expect("allocated");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_reads_go_to_any_replica_or_the_one_that_is_meant() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    cluster.model().collections = vec!["books".to_owned()];
+    cluster.kill(1);
+    cluster[2].think(1, None);
+    cluster[3].think(1, None);
+    // Nobody leads, and yet there is an answer, with its age.
+    let stale = client
+        .stale_root()
+        .has_collection(has("books"))
+        .await
+        .expect("answered");
+    assert!(stale.answer.exists);
+    assert_eq!(stale.leader_contact, Some(Duration::from_millis(3)));
+
+    let second = client.stale_root().at(NodeId(2));
+    second.has_collection(has("books")).await.expect("answered");
+    let impatient = client
+        .with_deadline(Duration::from_millis(200))
+        .stale_root()
+        .at(NodeId(1));
+    let error = impatient.has_collection(has("books")).await.expect_err("dead");
+    assert!(
+        matches!(
+            error,
+            Error::Unavailable {
+                outcome: Outcome::NotExecuted,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_under_way_survive_the_leaders_death_and_are_executed_once() {
     let cluster = Cluster::three().await;
     let client = cluster.client();
@@ -267,6 +377,18 @@ async fn overload_is_waited_out() {
         "{error}"
     );
     assert!(error.to_string().contains("busy"), "{error}");
+
+    // Another leader need not be waited for.
+    cluster[1].script([Rule::Answer(overloaded(5_000))]);
+    let call = tokio::spawn({
+        let ids = client.ids();
+        async move { ids.allocate(1).await }
+    });
+    sleep(Duration::from_millis(100)).await;
+    cluster.elect(2, 2);
+    let begun = Instant::now();
+    call.await.expect("no panic").expect("allocated");
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

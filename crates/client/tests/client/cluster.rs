@@ -58,6 +58,13 @@ impl Cluster {
         self[node].serve(&self.network, &address(node)).await;
     }
 
+    /// A replica that nobody lists as a member.
+    pub(crate) async fn newcomer(&self, node: u64) -> Replica {
+        let replica = Replica::new(node, 3, Arc::clone(&self.model));
+        replica.serve(&self.network, &address(node)).await;
+        replica
+    }
+
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }

@@ -168,6 +168,8 @@ pub(crate) struct Replica {
     model: Arc<Mutex<Model>>,
     opinion: watch::Sender<v1::Topology>,
     rules: Arc<Mutex<VecDeque<Rule>>>,
+    /// Its topology is not repeated.
+    quiet: watch::Sender<bool>,
     /// Keep-alives are not answered.
     mute: watch::Sender<bool>,
     watches: Arc<Mutex<usize>>,
@@ -193,6 +195,7 @@ impl Replica {
             model,
             opinion: watch::Sender::new(opinion),
             rules: Arc::default(),
+            quiet: watch::Sender::new(false),
             mute: watch::Sender::new(false),
             watches: Arc::default(),
         }
@@ -203,6 +206,7 @@ impl Replica {
         let listener = network.listen(address).await.expect("an address");
         let server = Server::builder()
             .add_service(v1::root_server::RootServer::new(self.clone()))
+            .add_service(v1::stale_root_server::StaleRootServer::new(self.clone()))
             .add_service(v1::clients_server::ClientsServer::new(self.clone()))
             .add_service(v1::ids_server::IdsServer::new(self.clone()))
             .add_service(v1::cluster_server::ClusterServer::new(self.clone()))
@@ -236,6 +240,11 @@ impl Replica {
 
     pub(crate) fn mute(&self, mute: bool) {
         self.mute.send_replace(mute);
+    }
+
+    /// Whether it says nothing more about the topology unless its opinion changes.
+    pub(crate) fn quiet(&self, quiet: bool) {
+        self.quiet.send_replace(quiet);
     }
 
     /// How many watches it has been asked for.
@@ -329,12 +338,14 @@ impl v1::cluster_server::Cluster for Replica {
         let opinion = self.opinion.subscribe();
         // Repeated every five seconds, as the real one does.
         let every = Duration::from_secs(5);
-        let repeated = stream::unfold((opinion, true), move |(mut opinion, first)| async move {
-            if !first {
-                let _ = timeout(every, opinion.changed()).await;
+        let quiet = self.quiet.subscribe();
+        let repeated = stream::unfold((opinion, true), move |(mut opinion, first)| {
+            let quiet = quiet.clone();
+            async move {
+                while !first && timeout(every, opinion.changed()).await.is_err() && *quiet.borrow() {}
+                let now = opinion.borrow_and_update().clone();
+                Some((Ok(now), (opinion, false)))
             }
-            let now = opinion.borrow_and_update().clone();
-            Some((Ok(now), (opinion, false)))
         });
         Ok(Response::new(Box::pin(repeated)))
     }
@@ -611,6 +622,40 @@ root! {
     create_alias(CreateAliasRequest) -> CreateAliasResponse;
     drop_alias(DropAliasRequest) -> DropAliasResponse;
     alter_alias(AlterAliasRequest) -> AlterAliasResponse;
+    describe_alias(DescribeAliasRequest) -> DescribeAliasResponse;
+    list_aliases(ListAliasesRequest) -> ListAliasesResponse;
+}
+
+macro_rules! stale_root {
+    ($($method:ident($request:ident) -> $answer:ident;)*) => {
+        #[tonic::async_trait]
+        impl v1::stale_root_server::StaleRoot for Replica {
+            async fn has_collection(
+                &self,
+                request: Request<v1::HasCollectionRequest>,
+            ) -> Result<Response<v1::HasCollectionResponse>, Status> {
+                let exists = self.model().collections.contains(&request.into_inner().name);
+                let mut response = Response::new(v1::HasCollectionResponse { exists, position: None });
+                response.metadata_mut().insert("quorate-leader-contact-ms", 3.into());
+                Ok(response)
+            }
+
+            $(
+                async fn $method(&self, _: Request<v1::$request>) -> Result<Response<v1::$answer>, Status> {
+                    Err(Status::unimplemented("not in this model"))
+                }
+            )*
+        }
+    };
+}
+
+stale_root! {
+    describe_database(DescribeDatabaseRequest) -> DescribeDatabaseResponse;
+    list_databases(ListDatabasesRequest) -> ListDatabasesResponse;
+    describe_collection(DescribeCollectionRequest) -> DescribeCollectionResponse;
+    list_collections(ListCollectionsRequest) -> ListCollectionsResponse;
+    has_partition(HasPartitionRequest) -> HasPartitionResponse;
+    list_partitions(ListPartitionsRequest) -> ListPartitionsResponse;
     describe_alias(DescribeAliasRequest) -> DescribeAliasResponse;
     list_aliases(ListAliasesRequest) -> ListAliasesResponse;
 }

@@ -113,6 +113,23 @@ async fn a_replica_that_falls_silent_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_is_not_trusted_any_more_is_left() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    client.ready().await.expect("a leader");
+    cluster.model().history = vec![change(1)];
+    let mut watch = client.watch(from(1), OnCompaction::End);
+    assert_eq!(revisions(&mut watch, 1).await, [1]);
+    cluster.model().history.push(change(2));
+    // Its connection lives, and yet it says nothing of the topology.
+    let server = (1..=3)
+        .find(|node| cluster[*node].watches() > 0)
+        .expect("somebody serves it");
+    cluster[server].quiet(true);
+    assert_eq!(revisions(&mut watch, 2).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_whose_history_is_gone_ends() {
     let cluster = Cluster::three().await;
     let client = cluster.client();

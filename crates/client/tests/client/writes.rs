@@ -196,6 +196,32 @@ async fn deadlines_hold_for_writes_in_a_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_only_met_redirects_was_not_executed() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client().with_deadline(Duration::from_secs(1));
+    let writes = client.writes();
+    allocate(&writes, 1).await;
+    cluster[1].script((0..50).map(|_| Rule::Answer(not_leader(None))));
+    let error = writes
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("nobody takes it");
+    assert!(
+        matches!(
+            error,
+            Error::Unavailable {
+                outcome: Outcome::NotExecuted,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(cluster.model().executed.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn sending_waits_when_too_many_are_unanswered() {
     let cluster = Cluster::three().await;
     let client = cluster.client();
