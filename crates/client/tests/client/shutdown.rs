@@ -48,6 +48,43 @@ async fn dropping_the_last_handle_ends_everything() {
     assert!(no_connections(&cluster).await);
 }
 
+/// Everything else here runs on one thread; races between threads would not show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_come_and_go_on_many_threads() {
+    let cluster = std::sync::Arc::new(Cluster::three().await);
+    let mut coming = tokio::task::JoinSet::new();
+    for n in 0..200_u64 {
+        let cluster = std::sync::Arc::clone(&cluster);
+        coming.spawn(async move {
+            let client = cluster.client_of(&[1 + n % 3]);
+            let leader = client.ready().await.expect("a leader");
+            assert_eq!(leader.term.0, 1);
+            let (writes, ids) = (client.writes(), client.ids());
+            let written = async {
+                let request = v1::AllocateIdsRequest {
+                    request: None,
+                    count: 1,
+                };
+                writes
+                    .send(request)
+                    .await
+                    .expect("sent")
+                    .await
+                    .expect("allocated")
+                    .first
+            };
+            let (one, two) = tokio::join!(ids.allocate(1), written);
+            let one = one.expect("allocated").start;
+            client.close().await;
+            [one, two]
+        });
+    }
+    let mut given: Vec<u64> = coming.join_all().await.into_iter().flatten().collect();
+    given.sort_unstable();
+    assert_eq!(given, (1..=400).collect::<Vec<_>>());
+    assert!(no_connections(&cluster).await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn closing_ends_calls_under_way_and_joins_all_tasks() {
     let cluster = Cluster::three().await;
