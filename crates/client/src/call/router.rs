@@ -163,28 +163,29 @@ impl Router {
     async fn next_leader(&mut self) -> Option<Route> {
         let pause = sleep(self.pause());
         tokio::pin!(pause);
+        let mut paused = false;
         loop {
             let view = self.view()?;
-            if let Some(leader) = &view.leader
-                && self.failed != Some(leader.belief)
+            if let Some(leader) = view
+                .leader
+                .as_ref()
+                .filter(|leader| self.failed != Some(leader.belief))
             {
                 return Some(leader.clone());
+            }
+            if let Some(other) = self.another(&view).filter(|_| paused) {
+                self.asked = Some(other.node);
+                self.failed = None;
+                return Some(other);
             }
             tokio::select! {
                 biased;
                 changed = self.views.changed() => changed.ok()?,
-                () = &mut pause => break,
+                () = &mut pause, if !paused => {
+                    paused = true;
+                    self.pauses = self.pauses.saturating_add(1);
+                }
             }
-        }
-        self.pauses = self.pauses.saturating_add(1);
-        self.failed = None;
-        loop {
-            let view = self.view()?;
-            if let Some(other) = self.another(&view) {
-                self.asked = Some(other.node);
-                return Some(other);
-            }
-            self.views.changed().await.ok()?;
         }
     }
 

@@ -56,7 +56,7 @@ use ledger::Ledger;
 
 /// New numbers that one write may take: each was answered by "client unknown" at once, and a cluster that goes on
 /// like that is broken.
-const NUMBERS_MAX: u32 = 4;
+pub(crate) const NUMBERS_MAX: u32 = 4;
 
 /// The registration that all callers share.
 #[derive(Debug)]
@@ -221,11 +221,15 @@ impl Core {
                 }
             }
         }
-        Err(Error::protocol(format!(
-            "{}: the cluster registers this client and does not know it, {NUMBERS_MAX} times in a row",
-            plan.name
-        )))
+        Err(never_known(plan.name))
     }
+}
+
+/// The error for a write that has used up its numbers.
+pub(crate) fn never_known(call: &str) -> Error {
+    Error::protocol(format!(
+        "{call}: the cluster registers this client and does not know it, {NUMBERS_MAX} times in a row"
+    ))
 }
 
 const REGISTER: Method<v1::RegisterRequest, v1::RegisterResponse> = |wire, request| {

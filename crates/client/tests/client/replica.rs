@@ -170,6 +170,8 @@ pub(crate) struct Replica {
     rules: Arc<Mutex<VecDeque<Rule>>>,
     /// Its topology is not repeated.
     quiet: watch::Sender<bool>,
+    /// What the next write streams are answered instead of being opened.
+    turned_away: Arc<Mutex<VecDeque<Status>>>,
     /// Keep-alives are not answered.
     mute: watch::Sender<bool>,
     watches: Arc<Mutex<usize>>,
@@ -196,6 +198,7 @@ impl Replica {
             opinion: watch::Sender::new(opinion),
             rules: Arc::default(),
             quiet: watch::Sender::new(false),
+            turned_away: Arc::default(),
             mute: watch::Sender::new(false),
             watches: Arc::default(),
         }
@@ -240,6 +243,11 @@ impl Replica {
 
     pub(crate) fn mute(&self, mute: bool) {
         self.mute.send_replace(mute);
+    }
+
+    /// Answers the next write stream with this instead of opening it.
+    pub(crate) fn turn_away(&self, status: Status) {
+        self.turned_away.lock().unwrap().push_back(status);
     }
 
     /// Whether it says nothing more about the topology unless its opinion changes.
@@ -525,6 +533,9 @@ impl v1::writes_server::Writes for Replica {
         use v1::write_request::Write;
         use v1::write_response::Answer;
         self.admit().await?;
+        if let Some(status) = self.turned_away.lock().unwrap().pop_front() {
+            return Err(status);
+        }
         let replica = self.clone();
         let answers = request.into_inner().then(move |request| {
             let replica = replica.clone();

@@ -110,10 +110,7 @@ async fn single_writes_of_a_stream_fail_and_are_repeated_by_themselves() {
         .expect("sent")
         .await
         .expect_err("not in the model");
-    assert!(
-        matches!(error, Error::Unavailable { .. } | Error::Protocol { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Protocol { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,4 +249,61 @@ async fn answers_resolve_after_the_handle_is_dropped() {
     let answer = writes.send(ids(1)).await.expect("sent");
     drop((writes, client));
     assert_eq!(answer.await.expect("answered").first, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_opened_is_told_to_all_its_writes() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    let writes = client.writes();
+    cluster[1].turn_away(Status::unimplemented("another version"));
+    let error = writes
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("not opened");
+    assert!(matches!(error, Error::Protocol { .. }), "{error}");
+
+    // The client is unknown at the door: nothing was executed, so the write is numbered anew.
+    cluster[1].turn_away(refused(v1::Reason::ClientUnknown));
+    let impatient = client.with_deadline(Duration::from_secs(1)).writes();
+    cluster[1].script([Rule::ExecuteThenHang]);
+    let error = impatient
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("hangs");
+    assert!(
+        matches!(
+            error,
+            Error::Unavailable {
+                outcome: Outcome::Unknown,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        sequences(cluster.model()),
+        [1],
+        "under the first number of a new registration"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_never_knows_the_client_is_a_protocol_error() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    cluster[1].script((0..50).map(|_| Rule::Answer(refused(v1::Reason::ClientUnknown))));
+    let error = client
+        .writes()
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("absurd");
+    assert!(matches!(error, Error::Protocol { .. }), "{error}");
+    assert!(cluster[1].rules_left() > 40);
 }
