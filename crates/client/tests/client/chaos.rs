@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 
 use crate::cluster::{Cluster, database};
-use crate::replica::{Rule, address, not_leader, overloaded};
+use crate::model::{address, not_leader, overloaded};
+use crate::replica::Rule;
 
 /// Runs, unless the environment asks for more (`QUORATE_SEEDS`).
 const SEEDS: u64 = 24;

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use quorate_client::{Client, v1};
 
+use crate::model::{Model, address};
 use crate::network::Memory;
-use crate::replica::{Model, Replica, address};
+use crate::replica::Replica;
 
 pub(crate) struct Cluster {
     pub(crate) network: Memory,

@@ -9,7 +9,8 @@ use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use crate::cluster::{Cluster, database, sequences};
-use crate::replica::{Rule, not_leader, refused};
+use crate::model::{not_leader, refused};
+use crate::replica::Rule;
 
 fn lost() -> Status {
     Status::unavailable("the connection broke after it was executed")

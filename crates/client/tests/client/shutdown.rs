@@ -6,7 +6,8 @@ use quorate_client::{Error, OnCompaction, Outcome, SessionState, v1};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
-use crate::replica::{Rule, overloaded};
+use crate::model::overloaded;
+use crate::replica::Rule;
 
 /// Connections end when the last task that holds them does; the far end notices a moment later.
 async fn no_connections(cluster: &Cluster) -> bool {

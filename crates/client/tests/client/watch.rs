@@ -6,7 +6,7 @@ use quorate_client::{Error, OnCompaction, Watch, WatchItem, v1};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
-use crate::replica::address;
+use crate::model::address;
 
 fn change(revision: u64) -> v1::WatchResponse {
     let event = v1::Event {

@@ -8,7 +8,8 @@ use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use crate::cluster::{Cluster, database, leader_lost, sequences};
-use crate::replica::{Rule, address, hint, not_leader, overloaded, refused};
+use crate::model::{address, hint, not_leader, overloaded, refused};
+use crate::replica::Rule;
 
 fn ids(count: u64) -> v1::AllocateIdsRequest {
     v1::AllocateIdsRequest { request: None, count }
