@@ -59,8 +59,11 @@ pub(crate) enum Flown<T> {
 
 impl Router {
     pub(crate) fn new(topology: &Topology, target: Target) -> Self {
+        let mut views = topology.views();
+        // A route may come from before: what has changed since then must not be missed.
+        views.mark_changed();
         Self {
-            views: topology.views(),
+            views,
             target,
             failed: None,
             asked: None,

@@ -28,7 +28,8 @@
 //!
 //! It rests on two promises of the cluster: a replica that answers "not executed" neither has proposed the request nor
 //! will; and an id is registered only by `Clients.Register`, which this module never sends again for an id that was
-//! reported unknown.
+//! reported unknown. And on one of time: no copy of a `Register` is under way for as long as it takes a client to be
+//! forgotten, or a late one could bring an id back without its history.
 //!
 //! Left out on purpose: attempts; see [`crate::call`].
 //!
