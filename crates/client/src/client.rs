@@ -86,25 +86,21 @@ impl Client {
     /// [`Error::Unavailable`] at the deadline; the message says what each address answered.
     pub async fn ready(&self) -> Result<Leader, Error> {
         let topology = &self.core().topology;
-        let (mut views, leaders) = (topology.views(), topology.leaders());
-        let seen = async {
-            // An error means that the topology is gone: closed.
-            let _ = views.wait_for(|view| view.closed || view.leader.is_some()).await;
+        let mut views = topology.views();
+        let found = views.wait_for(|view| view.closed || view.leader.is_some());
+        let found = match timeout(self.deadline, found).await {
+            Ok(Ok(view)) if !view.closed => view.believed.clone(),
+            Ok(_) => return Err(Error::closed(Outcome::NotExecuted)),
+            Err(_) => None,
         };
-        let found = timeout(self.deadline, seen).await;
-        let leader = leaders.borrow().clone();
-        match (found, leader) {
-            (Ok(()), Some(leader)) => Ok(leader),
-            (Ok(()), None) if views.borrow().closed => Err(Error::closed(Outcome::NotExecuted)),
-            _ => Err(Error::Unavailable {
-                outcome: Outcome::NotExecuted,
-                why: format!(
-                    "no leader answered within {:?}; {}",
-                    self.deadline,
-                    topology.describe()
-                ),
-            }),
-        }
+        found.ok_or_else(|| Error::Unavailable {
+            outcome: Outcome::NotExecuted,
+            why: format!(
+                "no leader answered within {:?}; {}",
+                self.deadline,
+                topology.describe()
+            ),
+        })
     }
 
     /// The catalog.

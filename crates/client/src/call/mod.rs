@@ -14,9 +14,8 @@ mod verdict;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use quorate_host::entropy;
 use quorate_types::limits::REQUEST_BYTES_MAX;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 pub(crate) use router::{Flown, Router, Target};
@@ -182,10 +181,9 @@ impl Core {
         trail.failed(&route.address, words(status), verdict.may_be_executed());
         match verdict {
             Verdict::Redirected(hint) => router.redirected(route, hint, &self.topology),
-            Verdict::Overloaded { retry_after } => {
-                sleep(retry_after.mul_f64(1.0 + entropy::random_fraction())).await;
-                router.forgive();
-            }
+            // Any other will do as well.
+            Verdict::Overloaded { .. } if plan.target == Target::Any => router.failed(route),
+            Verdict::Overloaded { retry_after } => router.rest(route, retry_after).await,
             Verdict::Lost => {
                 router.failed(route);
                 self.may_repeat(plan, trail, &words(status))?;

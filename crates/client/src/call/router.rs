@@ -59,8 +59,11 @@ pub(crate) enum Flown<T> {
 
 impl Router {
     pub(crate) fn new(topology: &Topology, target: Target) -> Self {
+        let mut views = topology.views();
+        // A route may come from before: what has changed since then must not be missed.
+        views.mark_changed();
         Self {
-            views: topology.views(),
+            views,
             target,
             failed: None,
             asked: None,
@@ -86,19 +89,35 @@ impl Router {
         }
     }
 
-    /// The replica at `route` named `hint`. A hint is followed at once, unless it was given by the leader itself and
-    /// leads to no other.
+    /// The replica at `route` named `hint`. Who is believed to lead after that is asked at once, unless it is the one
+    /// that has just said no.
     pub(crate) fn redirected(&mut self, route: &Route, hint: Option<Leader>, topology: &Topology) {
         self.failed(route);
         if let Some(hint) = hint {
-            if !route.leads {
-                self.failed = None;
-            }
             topology.hinted(hint);
         }
     }
 
-    /// The leader may be tried again at once.
+    /// The replica at `route` is overloaded: waits until it may be asked again, with jitter, or there is a better one.
+    pub(crate) async fn rest(&mut self, route: &Route, retry_after: Duration) {
+        let rested = sleep(retry_after.mul_f64(1.0 + entropy::random_fraction()));
+        tokio::pin!(rested);
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.views.changed() => {
+                    let view = Arc::clone(&self.views.borrow_and_update());
+                    if changed.is_err() || view.closed || self.is_overtaken(route, &view) {
+                        break;
+                    }
+                }
+                () = &mut rested => break,
+            }
+        }
+        self.forgive();
+    }
+
+    /// Things go well: whoever leads may be asked at once.
     pub(crate) fn forgive(&mut self) {
         self.failed = None;
         self.failures = 0;
@@ -147,28 +166,29 @@ impl Router {
     async fn next_leader(&mut self) -> Option<Route> {
         let pause = sleep(self.pause());
         tokio::pin!(pause);
+        let mut paused = false;
         loop {
             let view = self.view()?;
-            if let Some(leader) = &view.leader
-                && self.failed != Some(leader.belief)
+            if let Some(leader) = view
+                .leader
+                .as_ref()
+                .filter(|leader| self.failed != Some(leader.belief))
             {
                 return Some(leader.clone());
+            }
+            if let Some(other) = self.another(&view).filter(|_| paused) {
+                self.asked = Some(other.node);
+                self.failed = None;
+                return Some(other);
             }
             tokio::select! {
                 biased;
                 changed = self.views.changed() => changed.ok()?,
-                () = &mut pause => break,
+                () = &mut pause, if !paused => {
+                    paused = true;
+                    self.pauses = self.pauses.saturating_add(1);
+                }
             }
-        }
-        self.pauses = self.pauses.saturating_add(1);
-        self.failed = None;
-        loop {
-            let view = self.view()?;
-            if let Some(other) = self.another(&view) {
-                self.asked = Some(other.node);
-                return Some(other);
-            }
-            self.views.changed().await.ok()?;
         }
     }
 

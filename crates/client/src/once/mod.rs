@@ -28,7 +28,8 @@
 //!
 //! It rests on two promises of the cluster: a replica that answers "not executed" neither has proposed the request nor
 //! will; and an id is registered only by `Clients.Register`, which this module never sends again for an id that was
-//! reported unknown.
+//! reported unknown. And on one of time: no copy of a `Register` is under way for as long as it takes a client to be
+//! forgotten, or a late one could bring an id back without its history.
 //!
 //! Left out on purpose: attempts; see [`crate::call`].
 //!
@@ -56,7 +57,7 @@ use ledger::Ledger;
 
 /// New numbers that one write may take: each was answered by "client unknown" at once, and a cluster that goes on
 /// like that is broken.
-const NUMBERS_MAX: u32 = 4;
+pub(crate) const NUMBERS_MAX: u32 = 4;
 
 /// The registration that all callers share.
 #[derive(Debug)]
@@ -221,11 +222,15 @@ impl Core {
                 }
             }
         }
-        Err(Error::protocol(format!(
-            "{}: the cluster registers this client and does not know it, {NUMBERS_MAX} times in a row",
-            plan.name
-        )))
+        Err(never_known(plan.name))
     }
+}
+
+/// The error for a write that has used up its numbers.
+pub(crate) fn never_known(call: &str) -> Error {
+    Error::protocol(format!(
+        "{call}: the cluster registers this client and does not know it, {NUMBERS_MAX} times in a row"
+    ))
 }
 
 const REGISTER: Method<v1::RegisterRequest, v1::RegisterResponse> = |wire, request| {

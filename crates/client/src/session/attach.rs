@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use quorate_api::v1;
 use quorate_api::v1::{attach_request, attach_response, session_closed};
-use quorate_host::entropy;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -146,10 +145,7 @@ async fn judge(
 ) -> Attempt {
     match Verdict::of(status) {
         Verdict::Redirected(hint) => router.redirected(route, hint, topology),
-        Verdict::Overloaded { retry_after } => {
-            sleep(retry_after.mul_f64(1.0 + entropy::random_fraction())).await;
-            router.forgive();
-        }
+        Verdict::Overloaded { retry_after } => router.rest(route, retry_after).await,
         Verdict::Final(Error::Refused {
             reason: v1::Reason::SessionFenced | v1::Reason::SessionNotFound,
             ..

@@ -52,7 +52,9 @@ pub(crate) struct View {
     pub(crate) closed: bool,
     /// Counts the times that a leader came to be believed: a leader under a new number is worth trying at once.
     pub(crate) belief: u64,
-    /// The leader, when it is believed and answers.
+    /// Who is believed to lead, whether or not it answers.
+    pub(crate) believed: Option<Leader>,
+    /// The way to the leader, when it is believed and answers.
     pub(crate) leader: Option<Route>,
     /// All replicas that answer, by node id.
     pub(crate) routes: Vec<Route>,
@@ -192,7 +194,7 @@ fn replace<T: PartialEq>(old: &mut T, new: T) -> bool {
 
 impl State {
     fn view(&self) -> View {
-        let leader = self.beliefs.leader().map(|leader| leader.node);
+        let believed = self.beliefs.leader().cloned();
         let belief = self.beliefs.belief();
         let routes = self.beliefs.speaking().into_iter().filter_map(|node| {
             let (address, (link, wire)) = self.wires.get_key_value(self.beliefs.address_of(node)?)?;
@@ -201,7 +203,7 @@ impl State {
                 address: Arc::clone(address),
                 link: *link,
                 belief,
-                leads: leader == Some(node),
+                leads: believed.as_ref().is_some_and(|leader| leader.node == node),
                 wire: wire.clone(),
             })
         });
@@ -210,6 +212,7 @@ impl State {
             closed: self.closed,
             belief,
             leader: routes.iter().find(|route| route.leads).cloned(),
+            believed,
             routes,
         }
     }
@@ -218,7 +221,8 @@ impl State {
 impl View {
     fn shows_the_same_as(&self, other: &Self) -> bool {
         let links = |view: &Self| view.routes.iter().map(|r| (r.link, r.leads)).collect::<Vec<_>>();
-        self.closed == other.closed && self.belief == other.belief && links(self) == links(other)
+        let rest = |view: &Self| (view.closed, view.belief, view.believed.is_some());
+        rest(self) == rest(other) && links(self) == links(other)
     }
 }
 

@@ -14,8 +14,6 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use quorate_api::v1;
-use quorate_host::entropy;
-use tokio::time::sleep;
 use tonic::{Status, Streaming};
 
 use crate::call::{Flown, Router, Target, Verdict, words};
@@ -144,7 +142,7 @@ impl Watching {
                 self.source = Some((route, stream.into_inner()));
                 Ok(())
             }
-            Flown::Landed(Err(status)) => self.judge(&route, &status).await,
+            Flown::Landed(Err(status)) => self.judge(&route, &status),
             Flown::Overtaken => {
                 self.router.failed(&route);
                 Ok(())
@@ -173,7 +171,7 @@ impl Watching {
             Flown::Landed(Ok(None)) | Flown::Overtaken => self.gone(&route),
             Flown::Landed(Err(status)) => {
                 self.ready.extend(self.cursor.broken());
-                return self.judge(&route, &status).await;
+                return self.judge(&route, &status);
             }
             Flown::Closed => return Err(Error::closed(Outcome::NotExecuted)),
         }
@@ -186,14 +184,14 @@ impl Watching {
     }
 
     /// Decides what to do after a replica has failed with `status`.
-    async fn judge(&mut self, route: &Route, status: &Status) -> Result<(), Error> {
+    fn judge(&mut self, route: &Route, status: &Status) -> Result<(), Error> {
         match Verdict::of(status) {
             Verdict::Final(error) | Verdict::Foreign(error) => return Err(error),
-            Verdict::Overloaded { retry_after } => {
-                sleep(retry_after.mul_f64(1.0 + entropy::random_fraction())).await;
-                self.router.failed(route);
-            }
-            Verdict::Redirected(_) | Verdict::Lost | Verdict::ClientUnknown | Verdict::RequestForgotten => {
+            Verdict::Overloaded { .. }
+            | Verdict::Redirected(_)
+            | Verdict::Lost
+            | Verdict::ClientUnknown
+            | Verdict::RequestForgotten => {
                 tracing::debug!(address = %route.address, said = words(status), "a watch is resumed elsewhere");
                 self.router.failed(route);
             }

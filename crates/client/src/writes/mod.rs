@@ -24,6 +24,7 @@ use crate::call::{Verdict, check_size, words};
 use crate::client::Client;
 use crate::error::{Error, Outcome};
 use crate::numbered::Numbered;
+use crate::once::{NUMBERS_MAX, never_known};
 use pump::{Fate, Order, Pump, Reply, Submission};
 
 /// Writes of one stream without an answer, at most: what the server takes.
@@ -40,8 +41,8 @@ pub struct Writes {
     slots: Arc<Semaphore>,
 }
 
-/// The answer to a write that was sent; resolves whether or not others do. Dropping it gives up on the answer, not on
-/// the write.
+/// The answer to a write that was sent. Poll it: a write that was not taken is sent again from here. Dropping it leaves
+/// the outcome open.
 #[must_use = "an answer that is dropped is not waited for"]
 pub struct Answer<A>(BoxFuture<'static, Result<A, Error>>);
 
@@ -99,6 +100,7 @@ impl Writes {
         let order = Order {
             write: write.streamed(),
             number,
+            numbers: 1,
             fate: Arc::clone(&fate),
             _slot: slot,
         };
@@ -158,10 +160,11 @@ impl Writes {
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Reply>, Error> {
         let verdict = Verdict::of(status);
+        // Apart from the copy that was answered just now.
+        let unknown = order.fate.open() > 1;
         if !verdict.may_be_executed() {
             order.fate.come_back();
         }
-        let unknown = order.fate.outcome() == Outcome::Unknown;
         match verdict {
             Verdict::Overloaded { retry_after } => {
                 sleep(retry_after.mul_f64(1.0 + entropy::random_fraction())).await;
@@ -181,6 +184,10 @@ impl Writes {
                         ),
                     });
                 }
+                if order.numbers == NUMBERS_MAX {
+                    return Err(never_known(name));
+                }
+                order.numbers += 1;
                 order.number = self.client.core().number(deadline).await?;
             }
             Verdict::Final(Error::Invalid { .. }) | Verdict::Foreign(_) if unknown => {

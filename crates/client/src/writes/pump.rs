@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use quorate_api::v1::write_response::Answer;
 use quorate_api::{decode_status, v1};
-use quorate_host::entropy;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -30,6 +28,8 @@ use crate::wire::{ANSWER_BYTES_MAX, Wire};
 pub(super) struct Order {
     pub(super) write: v1::write_request::Write,
     pub(super) number: Number,
+    /// How many numbers it has had.
+    pub(super) numbers: u32,
     pub(super) fate: Arc<Fate>,
     /// Its place among the unanswered, free again when the order is dropped.
     pub(super) _slot: OwnedSemaphorePermit,
@@ -62,13 +62,17 @@ impl Fate {
     }
 
     pub(super) fn outcome(&self) -> Outcome {
+        match self.open() {
+            0 => Outcome::NotExecuted,
+            _ => Outcome::Unknown,
+        }
+    }
+
+    /// Copies whose fate is not known.
+    pub(super) fn open(&self) -> u32 {
         // Copies leave before they come back: read in the other order, a race can only make it look unknown.
         let came_back = self.came_back.load(Ordering::Acquire);
-        if self.left.load(Ordering::Acquire) > came_back {
-            Outcome::Unknown
-        } else {
-            Outcome::NotExecuted
-        }
+        self.left.load(Ordering::Acquire).saturating_sub(came_back)
     }
 }
 
@@ -83,7 +87,10 @@ pub(super) struct Pump {
 enum End {
     /// Nobody is left who could want an answer.
     Unwanted,
-    Status(Status),
+    /// It was not opened.
+    Refused(Status),
+    /// It ended while writes were under way.
+    Broken(Status),
 }
 
 impl Pump {
@@ -102,7 +109,11 @@ impl Pump {
             let served = Box::pin(self.serve(&route));
             match router.fly(&route, served).await {
                 Flown::Landed(End::Unwanted) | Flown::Closed => return,
-                Flown::Landed(End::Status(status)) => self.judge(&mut router, &route, &status).await,
+                Flown::Landed(End::Refused(status)) => self.refused(&mut router, &route, &status).await,
+                // What became of the writes under way is not known, whatever the status says: they are sent again.
+                Flown::Landed(End::Broken(status)) => {
+                    self.turn_away(Verdict::of(&status), &mut router, &route).await;
+                }
                 Flown::Overtaken => {}
             }
         }
@@ -142,7 +153,7 @@ impl Pump {
         let mut client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
         let mut answers = match client.write(ReceiverStream::new(outgoing)).await {
             Ok(answers) => answers.into_inner(),
-            Err(status) => return End::Status(status),
+            Err(status) => return End::Refused(status),
         };
         loop {
             tokio::select! {
@@ -151,8 +162,8 @@ impl Pump {
                     Ok(Some(answer)) => if let Some(end) = self.answered(answer) {
                         return end;
                     },
-                    Ok(None) => return End::Status(Status::unavailable("the write stream was ended")),
-                    Err(status) => return End::Status(status),
+                    Ok(None) => return End::Broken(Status::unavailable("the write stream was ended")),
+                    Err(status) => return End::Broken(status),
                 },
                 submission = self.submissions.recv() => {
                     let Some(submission) = submission else {
@@ -183,7 +194,7 @@ impl Pump {
             if let Some(submission) = self.unanswered.get(tag) {
                 submission.order.fate.come_back();
             }
-            return Some(End::Status(status.clone()));
+            return Some(End::Broken(status.clone()));
         }
         match self.unanswered.take(tag) {
             // Who gave up has dropped the receiver; the order goes with it.
@@ -193,22 +204,31 @@ impl Pump {
         None
     }
 
-    /// Decides what to do after a stream has ended with `status`.
-    async fn judge(&mut self, router: &mut Router, route: &Route, status: &Status) {
+    /// Decides what to do after a stream was not opened. A replica that says so itself has executed nothing from it.
+    async fn refused(&mut self, router: &mut Router, route: &Route, status: &Status) {
         match Verdict::of(status) {
-            Verdict::Redirected(hint) => router.redirected(route, hint, &self.core.topology),
-            Verdict::Overloaded { retry_after } => {
-                sleep(retry_after.mul_f64(1.0 + entropy::random_fraction())).await;
-                router.forgive();
+            verdict @ (Verdict::Redirected(_) | Verdict::Overloaded { .. }) => {
+                self.unanswered
+                    .all()
+                    .for_each(|(_, submission)| submission.order.fate.come_back());
+                self.turn_away(verdict, router, route).await;
             }
             Verdict::Lost => router.failed(route),
             Verdict::Foreign(_) if !route.leads => router.failed(route),
             Verdict::ClientUnknown | Verdict::RequestForgotten | Verdict::Final(_) | Verdict::Foreign(_) => {
-                // The whole stream is refused: so is each of its writes.
+                // It holds for each of the writes, and whoever waits for one judges it.
                 for submission in self.unanswered.take_all() {
                     drop(submission.reply.send((submission.order, Err(status.clone()))));
                 }
             }
+        }
+    }
+
+    async fn turn_away(&self, verdict: Verdict, router: &mut Router, route: &Route) {
+        match verdict {
+            Verdict::Redirected(hint) => router.redirected(route, hint, &self.core.topology),
+            Verdict::Overloaded { retry_after } => router.rest(route, retry_after).await,
+            _ => router.failed(route),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use quorate_client::{Client, v1};
 
+use crate::model::{Model, address};
 use crate::network::Memory;
-use crate::replica::{Model, Replica, address};
+use crate::replica::Replica;
 
 pub(crate) struct Cluster {
     pub(crate) network: Memory,
@@ -56,6 +57,13 @@ impl Cluster {
 
     pub(crate) async fn restart(&self, node: u64) {
         self[node].serve(&self.network, &address(node)).await;
+    }
+
+    /// A replica that nobody lists as a member.
+    pub(crate) async fn newcomer(&self, node: u64) -> Replica {
+        let replica = Replica::new(node, 3, Arc::clone(&self.model));
+        replica.serve(&self.network, &address(node)).await;
+        replica
     }
 
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {

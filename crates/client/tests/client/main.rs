@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod calls;
+mod catalog;
 mod chaos;
 mod cluster;
+mod leader;
+mod model;
 mod network;
 mod once;
 mod replica;

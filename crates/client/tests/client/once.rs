@@ -9,7 +9,8 @@ use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use crate::cluster::{Cluster, database, sequences};
-use crate::replica::{Rule, not_leader, refused};
+use crate::model::{not_leader, refused};
+use crate::replica::Rule;
 
 fn lost() -> Status {
     Status::unavailable("the connection broke after it was executed")
@@ -232,4 +233,45 @@ async fn a_cluster_that_never_knows_the_client_is_a_protocol_error() {
     let error = client.ids().allocate(1).await.expect_err("absurd");
     assert!(matches!(error, Error::Protocol { .. }), "{error}");
     assert!(cluster[1].rules_left() > 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_cancelled_for_a_new_leader_may_have_been_executed() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    client.ids().allocate(1).await.expect("allocated");
+    let writes = client.writes();
+    for (from, to, streamed) in [(1, 2, false), (2, 3, true)] {
+        cluster[from].script([Rule::ExecuteThenHang]);
+        let call = tokio::spawn({
+            let (ids, writes) = (client.ids(), writes.clone());
+            let request = v1::AllocateIdsRequest {
+                request: None,
+                count: 1,
+            };
+            async move {
+                match streamed {
+                    false => ids.allocate(1).await.map(drop),
+                    true => writes.send(request).await.expect("sent").await.map(drop),
+                }
+            }
+        });
+        while cluster[from].rules_left() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        cluster[to].script([Rule::Answer(refused(v1::Reason::ClientUnknown))]);
+        cluster.elect(to, to);
+        let error = call.await.expect("no panic").expect_err("cannot be told");
+        assert!(
+            matches!(
+                error,
+                Error::Unavailable {
+                    outcome: Outcome::Unknown,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+    assert_eq!(cluster.model().executed.len(), 3, "nothing was executed again");
 }

@@ -1,23 +1,23 @@
-//! Scripted replicas: real gRPC servers of `quorate.v1` over a tiny model of the cluster.
+//! Scripted replicas: real gRPC servers of `quorate.v1` over the model.
 //!
-//! The model executes writes once, as the real machine does, and remembers every execution; each replica has its own
-//! opinion about the leader and can be told to misbehave at its next requests.
+//! Each replica has its own opinion about the leader and can be told to misbehave at its next requests.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
-use quorate_api::v1::error_detail::Kind;
+use quorate_api::encode_status;
 use quorate_api::v1::{self, Reason};
-use quorate_api::{encode_status, status_with_detail};
 use quorate_host::{Network, incoming};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_stream::wrappers::WatchStream;
 use tonic::transport::Server;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::model::{Done, Model, Wish, address, hint, not_leader, refused};
 
 /// Why a request comes to nothing, or what else happens with it.
 #[derive(Debug, Clone)]
@@ -32,135 +32,6 @@ pub(crate) enum Rule {
     Hang,
 }
 
-/// What all replicas agree on.
-#[derive(Debug, Default)]
-pub(crate) struct Model {
-    clients: BTreeMap<Vec<u8>, Known>,
-    /// Client and sequence of each execution, in order.
-    pub(crate) executed: Vec<(Vec<u8>, u64)>,
-    /// How often a database of that name was created.
-    pub(crate) created: BTreeMap<String, u32>,
-    /// All request ids that arrived, executed or not.
-    pub(crate) arrived: Vec<v1::RequestId>,
-    /// Most answers that were kept for a client at any time.
-    pub(crate) answers_kept: usize,
-    pub(crate) answers_max: u32,
-    ids: u64,
-    /// Epochs of the live sessions, by id.
-    pub(crate) sessions: BTreeMap<u64, u64>,
-    sessions_opened: u64,
-    pub(crate) history: Vec<v1::WatchResponse>,
-    pub(crate) compacted_below: u64,
-    pub(crate) collections: Vec<String>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    floor: u64,
-    answers: BTreeMap<u64, Done>,
-}
-
-/// The answer to any write, as far as the model knows writes.
-#[derive(Debug, Clone)]
-enum Done {
-    Ids(v1::AllocateIdsResponse),
-    Database(v1::CreateDatabaseResponse),
-    Refused(Reason),
-}
-
-enum Wish {
-    Ids(u64),
-    Database(String),
-}
-
-impl Model {
-    pub(crate) fn register(&mut self, client: &[u8]) {
-        self.clients.entry(client.to_vec()).or_default();
-    }
-
-    /// Forgets all clients.
-    pub(crate) fn evict(&mut self) {
-        self.clients.clear();
-    }
-
-    fn execute(&mut self, id: Option<v1::RequestId>, wish: &Wish) -> Result<Done, Status> {
-        let id = id.expect("the client numbers its writes");
-        self.arrived.push(id.clone());
-        let Some(known) = self.clients.get_mut(&id.client_id) else {
-            return Err(refused(Reason::ClientUnknown));
-        };
-        known.floor = known.floor.max(id.floor);
-        known.answers = known.answers.split_off(&known.floor);
-        if id.sequence < known.floor {
-            return Err(refused(Reason::RequestForgotten));
-        }
-        if let Some(done) = known.answers.get(&id.sequence) {
-            return Ok(done.clone());
-        }
-        let done = match wish {
-            Wish::Ids(count) => {
-                self.ids += count;
-                Done::Ids(v1::AllocateIdsResponse {
-                    first: self.ids - count + 1,
-                    count: *count,
-                })
-            }
-            Wish::Database(name) if name == "taken" => Done::Refused(Reason::DatabaseExists),
-            Wish::Database(name) => {
-                *self.created.entry(name.clone()).or_default() += 1;
-                Done::Database(v1::CreateDatabaseResponse {
-                    database_id: self.executed.len() as u64,
-                })
-            }
-        };
-        known.answers.insert(id.sequence, done.clone());
-        self.answers_kept = self.answers_kept.max(known.answers.len());
-        self.executed.push((id.client_id, id.sequence));
-        Ok(done)
-    }
-}
-
-pub(crate) fn refused(reason: Reason) -> Status {
-    let reason = reason.into();
-    status_with_detail(
-        Code::Aborted,
-        "refused by the script",
-        Kind::Refused(v1::Refused {
-            reason,
-            milvus_code: 7,
-        }),
-    )
-}
-
-pub(crate) fn overloaded(retry_after_ms: u32) -> Status {
-    status_with_detail(
-        Code::ResourceExhausted,
-        "busy",
-        Kind::Overloaded(v1::Overloaded { retry_after_ms }),
-    )
-}
-
-pub(crate) fn not_leader(leader: Option<v1::LeaderHint>) -> Status {
-    let code = if leader.is_some() {
-        Code::FailedPrecondition
-    } else {
-        Code::Unavailable
-    };
-    status_with_detail(code, "not the leader", Kind::NotLeader(v1::NotLeader { leader }))
-}
-
-pub(crate) fn address(node: u64) -> String {
-    format!("q{node}:2379")
-}
-
-pub(crate) fn hint(node: u64, term: u64) -> v1::LeaderHint {
-    v1::LeaderHint {
-        node_id: node,
-        address: address(node),
-        term,
-    }
-}
-
 /// One replica. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Replica {
@@ -168,6 +39,10 @@ pub(crate) struct Replica {
     model: Arc<Mutex<Model>>,
     opinion: watch::Sender<v1::Topology>,
     rules: Arc<Mutex<VecDeque<Rule>>>,
+    /// Its topology is not repeated.
+    quiet: watch::Sender<bool>,
+    /// What the next write streams are answered instead of being opened.
+    turned_away: Arc<Mutex<VecDeque<Status>>>,
     /// Keep-alives are not answered.
     mute: watch::Sender<bool>,
     watches: Arc<Mutex<usize>>,
@@ -193,6 +68,8 @@ impl Replica {
             model,
             opinion: watch::Sender::new(opinion),
             rules: Arc::default(),
+            quiet: watch::Sender::new(false),
+            turned_away: Arc::default(),
             mute: watch::Sender::new(false),
             watches: Arc::default(),
         }
@@ -203,6 +80,7 @@ impl Replica {
         let listener = network.listen(address).await.expect("an address");
         let server = Server::builder()
             .add_service(v1::root_server::RootServer::new(self.clone()))
+            .add_service(v1::stale_root_server::StaleRootServer::new(self.clone()))
             .add_service(v1::clients_server::ClientsServer::new(self.clone()))
             .add_service(v1::ids_server::IdsServer::new(self.clone()))
             .add_service(v1::cluster_server::ClusterServer::new(self.clone()))
@@ -238,12 +116,22 @@ impl Replica {
         self.mute.send_replace(mute);
     }
 
+    /// Answers the next write stream with this instead of opening it.
+    pub(crate) fn turn_away(&self, status: Status) {
+        self.turned_away.lock().unwrap().push_back(status);
+    }
+
+    /// Whether it says nothing more about the topology unless its opinion changes.
+    pub(crate) fn quiet(&self, quiet: bool) {
+        self.quiet.send_replace(quiet);
+    }
+
     /// How many watches it has been asked for.
     pub(crate) fn watches(&self) -> usize {
         *self.watches.lock().unwrap()
     }
 
-    fn model(&self) -> MutexGuard<'_, Model> {
+    pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
         self.model.lock().unwrap()
     }
 
@@ -261,7 +149,10 @@ impl Replica {
         }
     }
 
-    async fn run<T>(&self, act: impl FnOnce(&mut Model) -> Result<T, Status>) -> Result<Response<T>, Status> {
+    pub(crate) async fn run<T>(
+        &self,
+        act: impl FnOnce(&mut Model) -> Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
         let rule = self.rules.lock().unwrap().pop_front();
         match rule {
             Some(Rule::Answer(status)) => return Err(status),
@@ -276,7 +167,7 @@ impl Replica {
         }
     }
 
-    async fn write(&self, id: Option<v1::RequestId>, wish: Wish) -> Result<Done, Status> {
+    pub(crate) async fn write(&self, id: Option<v1::RequestId>, wish: Wish) -> Result<Done, Status> {
         let done = self.run(|model| model.execute(id, &wish)).await?.into_inner();
         match done {
             Done::Refused(reason) => Err(refused(reason)),
@@ -329,12 +220,14 @@ impl v1::cluster_server::Cluster for Replica {
         let opinion = self.opinion.subscribe();
         // Repeated every five seconds, as the real one does.
         let every = Duration::from_secs(5);
-        let repeated = stream::unfold((opinion, true), move |(mut opinion, first)| async move {
-            if !first {
-                let _ = timeout(every, opinion.changed()).await;
+        let quiet = self.quiet.subscribe();
+        let repeated = stream::unfold((opinion, true), move |(mut opinion, first)| {
+            let quiet = quiet.clone();
+            async move {
+                while !first && timeout(every, opinion.changed()).await.is_err() && *quiet.borrow() {}
+                let now = opinion.borrow_and_update().clone();
+                Some((Ok(now), (opinion, false)))
             }
-            let now = opinion.borrow_and_update().clone();
-            Some((Ok(now), (opinion, false)))
         });
         Ok(Response::new(Box::pin(repeated)))
     }
@@ -514,6 +407,9 @@ impl v1::writes_server::Writes for Replica {
         use v1::write_request::Write;
         use v1::write_response::Answer;
         self.admit().await?;
+        if let Some(status) = self.turned_away.lock().unwrap().pop_front() {
+            return Err(status);
+        }
         let replica = self.clone();
         let answers = request.into_inner().then(move |request| {
             let replica = replica.clone();
@@ -542,75 +438,4 @@ impl v1::writes_server::Writes for Replica {
         });
         Ok(Response::new(Box::pin(answers)))
     }
-}
-
-macro_rules! root {
-    ($($method:ident($request:ident) -> $answer:ident;)*) => {
-        #[tonic::async_trait]
-        impl v1::root_server::Root for Replica {
-            async fn create_database(
-                &self,
-                request: Request<v1::CreateDatabaseRequest>,
-            ) -> Result<Response<v1::CreateDatabaseResponse>, Status> {
-                let request = request.into_inner();
-                match self.write(request.request, Wish::Database(request.name)).await? {
-                    Done::Database(database) => Ok(Response::new(database)),
-                    _ => Err(Status::internal("another write had this number")),
-                }
-            }
-
-            async fn has_collection(
-                &self,
-                request: Request<v1::HasCollectionRequest>,
-            ) -> Result<Response<v1::HasCollectionResponse>, Status> {
-                let exists = |model: &mut Model| model.collections.contains(&request.get_ref().name);
-                self.run(|model| Ok(v1::HasCollectionResponse { exists: exists(model), position: None })).await
-            }
-
-            /// Two rows a page, whatever was asked.
-            async fn list_collections(
-                &self,
-                request: Request<v1::ListCollectionsRequest>,
-            ) -> Result<Response<v1::ListCollectionsResponse>, Status> {
-                let token = request.into_inner().page.expect("a page").token;
-                let begin: usize = if token.is_empty() { 0 } else { token.parse().expect("our token") };
-                self.run(|model| {
-                    let rows = model.collections.iter().skip(begin).take(2);
-                    let collections = rows.map(|name| v1::Collection { name: name.clone(), ..Default::default() });
-                    let end = begin + 2;
-                    let next_token = if end < model.collections.len() { end.to_string() } else { String::new() };
-                    let collections = collections.collect();
-                    Ok(v1::ListCollectionsResponse { collections, next_token, position: None })
-                })
-                .await
-            }
-
-            $(
-                async fn $method(&self, _: Request<v1::$request>) -> Result<Response<v1::$answer>, Status> {
-                    Err(Status::unimplemented("not in this model"))
-                }
-            )*
-        }
-    };
-}
-
-root! {
-    drop_database(DropDatabaseRequest) -> DropDatabaseResponse;
-    alter_database(AlterDatabaseRequest) -> AlterDatabaseResponse;
-    describe_database(DescribeDatabaseRequest) -> DescribeDatabaseResponse;
-    list_databases(ListDatabasesRequest) -> ListDatabasesResponse;
-    create_collection(CreateCollectionRequest) -> CreateCollectionResponse;
-    drop_collection(DropCollectionRequest) -> DropCollectionResponse;
-    alter_collection(AlterCollectionRequest) -> AlterCollectionResponse;
-    rename_collection(RenameCollectionRequest) -> RenameCollectionResponse;
-    describe_collection(DescribeCollectionRequest) -> DescribeCollectionResponse;
-    create_partition(CreatePartitionRequest) -> CreatePartitionResponse;
-    drop_partition(DropPartitionRequest) -> DropPartitionResponse;
-    has_partition(HasPartitionRequest) -> HasPartitionResponse;
-    list_partitions(ListPartitionsRequest) -> ListPartitionsResponse;
-    create_alias(CreateAliasRequest) -> CreateAliasResponse;
-    drop_alias(DropAliasRequest) -> DropAliasResponse;
-    alter_alias(AlterAliasRequest) -> AlterAliasResponse;
-    describe_alias(DescribeAliasRequest) -> DescribeAliasResponse;
-    list_aliases(ListAliasesRequest) -> ListAliasesResponse;
 }

@@ -9,7 +9,7 @@ use quorate_types::NodeId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cluster::Cluster;
-use crate::replica::address;
+use crate::model::address;
 
 fn over(cluster: &Cluster, seeds: &[&str]) -> Client {
     Client::builder(seeds.iter().copied())

@@ -6,7 +6,8 @@ use quorate_client::{Client, Error, Session, SessionState, v1};
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
-use crate::replica::{Rule, address, refused};
+use crate::model::{address, refused};
+use crate::replica::Rule;
 
 const TTL: Duration = Duration::from_secs(9);
 

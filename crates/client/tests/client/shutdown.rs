@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use quorate_client::{Error, OnCompaction, Outcome, v1};
-use tokio::time::sleep;
+use quorate_client::{Error, OnCompaction, Outcome, SessionState, v1};
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
+use crate::model::overloaded;
 use crate::replica::Rule;
 
 /// Connections end when the last task that holds them does; the far end notices a moment later.
@@ -43,8 +44,45 @@ async fn dropping_the_last_handle_ends_everything() {
     drop((client, writes));
     sleep(Duration::from_secs(60)).await;
     assert!(cluster.network.connections() > 0, "the session goes on");
-    assert_eq!(*session.state().borrow(), quorate_client::SessionState::Ready);
+    assert_eq!(*session.state().borrow(), SessionState::Ready);
     drop((session, watch));
+    assert!(no_connections(&cluster).await);
+}
+
+/// Everything else here runs on one thread; races between threads would not show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_come_and_go_on_many_threads() {
+    let cluster = std::sync::Arc::new(Cluster::three().await);
+    let mut coming = tokio::task::JoinSet::new();
+    for n in 0..200_u64 {
+        let cluster = std::sync::Arc::clone(&cluster);
+        coming.spawn(async move {
+            let client = cluster.client_of(&[1 + n % 3]);
+            let leader = client.ready().await.expect("a leader");
+            assert_eq!(leader.term.0, 1);
+            let (writes, ids) = (client.writes(), client.ids());
+            let written = async {
+                let request = v1::AllocateIdsRequest {
+                    request: None,
+                    count: 1,
+                };
+                writes
+                    .send(request)
+                    .await
+                    .expect("sent")
+                    .await
+                    .expect("allocated")
+                    .first
+            };
+            let (one, two) = tokio::join!(ids.allocate(1), written);
+            let one = one.expect("allocated").start;
+            client.close().await;
+            [one, two]
+        });
+    }
+    let mut given: Vec<u64> = coming.join_all().await.into_iter().flatten().collect();
+    given.sort_unstable();
+    assert_eq!(given, (1..=400).collect::<Vec<_>>());
     assert!(no_connections(&cluster).await);
 }
 
@@ -66,9 +104,24 @@ async fn closing_ends_calls_under_way_and_joins_all_tasks() {
         .session(v1::Worker::default(), Duration::from_secs(3))
         .open()
         .await;
+    let session = session.expect("opened");
     let writes = client.writes();
+    // One that is told to come back much later must not keep the client waiting.
+    cluster[1].script([Rule::Answer(overloaded(u32::MAX))]);
+    let rest = v1::AllocateIdsRequest {
+        request: None,
+        count: 1,
+    };
+    let _resting = writes.send(rest).await.expect("sent");
     sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
     client.close().await;
+    assert_eq!(
+        *session.state().borrow(),
+        SessionState::Closed,
+        "joined, not only told"
+    );
+    assert_eq!(begun.elapsed(), Duration::ZERO);
     let error = call.await.expect("no panic").expect_err("closed");
     assert!(
         matches!(
@@ -90,9 +143,5 @@ async fn closing_ends_calls_under_way_and_joins_all_tasks() {
         })
         .await;
     assert!(matches!(sent, Err(Error::Unavailable { .. })));
-    assert_eq!(
-        *session.expect("opened").state().borrow(),
-        quorate_client::SessionState::Closed
-    );
     assert!(no_connections(&cluster).await);
 }

@@ -6,7 +6,7 @@ use quorate_client::{Error, OnCompaction, Watch, WatchItem, v1};
 use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
-use crate::replica::address;
+use crate::model::address;
 
 fn change(revision: u64) -> v1::WatchResponse {
     let event = v1::Event {
@@ -109,6 +109,23 @@ async fn a_replica_that_falls_silent_is_left() {
         .expect("somebody serves it");
     cluster.network.freeze(&address(silent), true);
     cluster.model().history.push(change(2));
+    assert_eq!(revisions(&mut watch, 2).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_not_trusted_any_more_is_left() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    client.ready().await.expect("a leader");
+    cluster.model().history = vec![change(1)];
+    let mut watch = client.watch(from(1), OnCompaction::End);
+    assert_eq!(revisions(&mut watch, 1).await, [1]);
+    cluster.model().history.push(change(2));
+    // Its connection lives, and yet it says nothing of the topology.
+    let server = (1..=3)
+        .find(|node| cluster[*node].watches() > 0)
+        .expect("somebody serves it");
+    cluster[server].quiet(true);
     assert_eq!(revisions(&mut watch, 2).await, [2]);
 }
 

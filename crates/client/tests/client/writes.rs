@@ -8,7 +8,8 @@ use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use crate::cluster::{Cluster, database, leader_lost, sequences};
-use crate::replica::{Rule, address, hint, not_leader, overloaded, refused};
+use crate::model::{address, hint, not_leader, overloaded, refused};
+use crate::replica::Rule;
 
 fn ids(count: u64) -> v1::AllocateIdsRequest {
     v1::AllocateIdsRequest { request: None, count }
@@ -110,10 +111,7 @@ async fn single_writes_of_a_stream_fail_and_are_repeated_by_themselves() {
         .expect("sent")
         .await
         .expect_err("not in the model");
-    assert!(
-        matches!(error, Error::Unavailable { .. } | Error::Protocol { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Protocol { .. }), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,6 +194,32 @@ async fn deadlines_hold_for_writes_in_a_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_only_met_redirects_was_not_executed() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client().with_deadline(Duration::from_secs(1));
+    let writes = client.writes();
+    allocate(&writes, 1).await;
+    cluster[1].script((0..50).map(|_| Rule::Answer(not_leader(None))));
+    let error = writes
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("nobody takes it");
+    assert!(
+        matches!(
+            error,
+            Error::Unavailable {
+                outcome: Outcome::NotExecuted,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(cluster.model().executed.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn sending_waits_when_too_many_are_unanswered() {
     let cluster = Cluster::three().await;
     let client = cluster.client();
@@ -226,4 +250,61 @@ async fn answers_resolve_after_the_handle_is_dropped() {
     let answer = writes.send(ids(1)).await.expect("sent");
     drop((writes, client));
     assert_eq!(answer.await.expect("answered").first, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_opened_is_told_to_all_its_writes() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    let writes = client.writes();
+    cluster[1].turn_away(Status::unimplemented("another version"));
+    let error = writes
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("not opened");
+    assert!(matches!(error, Error::Protocol { .. }), "{error}");
+
+    // The client is unknown at the door: nothing was executed, so the write is numbered anew.
+    cluster[1].turn_away(refused(v1::Reason::ClientUnknown));
+    let impatient = client.with_deadline(Duration::from_secs(1)).writes();
+    cluster[1].script([Rule::ExecuteThenHang]);
+    let error = impatient
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("hangs");
+    assert!(
+        matches!(
+            error,
+            Error::Unavailable {
+                outcome: Outcome::Unknown,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        sequences(cluster.model()),
+        [1],
+        "under the first number of a new registration"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_never_knows_the_client_is_a_protocol_error() {
+    let cluster = Cluster::three().await;
+    let client = cluster.client();
+    cluster[1].script((0..50).map(|_| Rule::Answer(refused(v1::Reason::ClientUnknown))));
+    let error = client
+        .writes()
+        .send(ids(1))
+        .await
+        .expect("sent")
+        .await
+        .expect_err("absurd");
+    assert!(matches!(error, Error::Protocol { .. }), "{error}");
+    assert!(cluster[1].rules_left() > 40);
 }
