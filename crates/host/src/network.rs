@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 /// A boxed future, as object-safe traits need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -20,6 +21,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Io for T {}
 ///
 /// Errors keep their [`io::ErrorKind`]: `ConnectionRefused` is evidence that nothing listens, a timeout is not.
 pub trait Network: Send + Sync + 'static {
+    /// The addresses that `host:port` names now. Never remembered: names move.
+    fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+
     /// Opens a connection to `host:port`. The name is resolved anew at each call.
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>>;
 
@@ -113,6 +117,10 @@ impl Listener {
 pub struct Tcp;
 
 impl Network for Tcp {
+    fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(lookup_host(address).await?.collect()) })
+    }
+
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;

@@ -28,9 +28,16 @@ pub const WATCHERS_MAX: usize = 10_000;
 pub const WATCH_QUEUE_BATCHES: usize = 256;
 /// Changes of a keyspace that are kept for watchers that resume; older ones are compacted.
 pub const WATCH_HISTORY_CHANGES: usize = 65_536;
+/// Bytes of keys and values that these changes hold at most; older changes are compacted. It bounds what a few huge
+/// objects, altered again and again, can keep in memory.
+pub const WATCH_HISTORY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Clients that number their writes; the least recently used are evicted beyond it.
 pub const CLIENTS_MAX: usize = 16_384;
+/// Clients above [`CLIENTS_MAX`] that may register before the leader has evicted others; more are refused.
+pub const CLIENTS_OVERSHOOT_MAX: usize = 1_024;
+/// Clients that one command may evict.
+pub const EVICTIONS_PER_COMMAND_MAX: usize = 256;
 /// Answers that are kept for one client above the floor that it has acknowledged.
 pub const CLIENT_ANSWERS_MAX: usize = 1_024;
 /// A client that has not written for this long may be evicted, milliseconds of log time.
@@ -42,6 +49,10 @@ pub const SESSIONS_MAX: usize = 65_536;
 pub const SESSION_TTL_MS_MIN: u64 = 1_000;
 /// Longest time to live of a session, milliseconds: one day.
 pub const SESSION_TTL_MS_MAX: u64 = 86_400_000;
+/// Longest name, zone, resource group or unit of capacity of a worker, bytes.
+pub const WORKER_TEXT_BYTES_MAX: usize = 255;
+/// Units of capacity that a worker may name.
+pub const WORKER_CAPACITIES_MAX: usize = 64;
 /// Ids that one request may allocate.
 pub const IDS_PER_REQUEST_MAX: u64 = 1_000_000;
 /// Rows in one page of a listing.
@@ -59,14 +70,30 @@ pub const DATABASES_MAX: usize = 64;
 pub const COLLECTIONS_MAX: usize = 65_536;
 /// Partitions of a collection (Milvus `rootCoord.maxPartitionNum`).
 pub const PARTITIONS_PER_COLLECTION_MAX: usize = 4_096;
+/// Partitions of a collection with a partition key when the caller does not say (Milvus: 16).
+pub const PARTITIONS_WITH_KEY_DEFAULT: u32 = 16;
+/// Sum over all collections of shards times partitions (Milvus `rootCoord.maxGeneralCapacity`).
+pub const GENERAL_CAPACITY_MAX: u64 = 65_536;
+/// Aliases of a collection. Milvus has no limit; here a collection's row names its aliases, so there is one.
+pub const ALIASES_PER_COLLECTION_MAX: usize = 256;
 /// Shards of a collection (Milvus `proxy.maxShardNum`).
 pub const SHARDS_MAX: u32 = 16;
 /// Fields of a collection (Milvus `proxy.maxFieldNum`).
 pub const FIELDS_MAX: usize = 64;
 /// Vector fields of a collection (Milvus `proxy.maxVectorFieldNum`).
 pub const VECTOR_FIELDS_MAX: usize = 4;
+/// Fewest dimensions of a vector (Milvus: 2).
+pub const DIMENSION_MIN: u32 = 2;
 /// Dimensions of a vector (Milvus `proxy.maxDimension`).
 pub const DIMENSION_MAX: u32 = 32_768;
+/// Dimensions, which are bits, of a binary vector (Milvus: eight times `proxy.maxDimension`).
+pub const BINARY_DIMENSION_MAX: u32 = 8 * DIMENSION_MAX;
+/// Longest value of a varchar field, bytes (Milvus `proxy.maxVarCharLength`).
+pub const VARCHAR_BYTES_MAX: u32 = 65_535;
+/// Elements of an array field (Milvus: 4096).
+pub const ARRAY_CAPACITY_MAX: u32 = 4_096;
+/// Id of the first field of a schema; those below are the system's (Milvus: 100).
+pub const FIELD_ID_FIRST: u64 = 100;
 /// Physical channels that collections share (Milvus `rootCoord.dmlChannelNum`).
 pub const PHYSICAL_CHANNELS: u32 = 16;
 /// Properties of one object.
@@ -84,4 +111,6 @@ mod tests {
     const _: () = assert!(COMMAND_BYTES_MAX < APPEND_BYTES_MAX);
     const _: () = assert!(APPEND_BYTES_MAX + COMMAND_BYTES_MAX < PEER_MESSAGE_BYTES_MAX);
     const _: () = assert!(PAGE_ROWS_DEFAULT <= PAGE_ROWS_MAX);
+    const _: () = assert!(SHARDS_MAX <= PHYSICAL_CHANNELS);
+    const _: () = assert!(COMMAND_BYTES_MAX < WATCH_HISTORY_BYTES);
 }

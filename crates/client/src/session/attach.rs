@@ -65,28 +65,32 @@ pub(super) fn request(kind: attach_request::Kind) -> v1::AttachRequest {
     v1::AttachRequest { kind: Some(kind) }
 }
 
-/// Attaches at `route`.
+/// Attaches at `route` after `delay`, unless another leads in the meantime.
 pub(super) async fn attach(
     topology: &Topology,
     router: &mut Router,
     route: Route,
+    delay: Duration,
     open: v1::OpenSession,
 ) -> Attempt {
     let resumes = open.session_id != 0;
     let (requests, outgoing) = mpsc::channel(QUEUE);
     // The queue is new and empty.
     let _ = requests.try_send(request(attach_request::Kind::Open(open)));
-    let sent = Instant::now();
     let mut client = v1::sessions_client::SessionsClient::new(route.wire.clone());
     let opening = async {
-        let mut answers = client.attach(ReceiverStream::new(outgoing)).await?.into_inner();
-        let first = answers.message().await?;
-        Ok::<_, Status>((answers, first.and_then(|first| first.kind)))
+        sleep(delay).await;
+        let sent = Instant::now();
+        let answered = timeout(ANSWER_TIMEOUT, async {
+            let mut answers = client.attach(ReceiverStream::new(outgoing)).await?.into_inner();
+            let first = answers.message().await?;
+            Ok::<_, Status>((answers, first.and_then(|first| first.kind)))
+        });
+        answered
+            .await
+            .map(|answered| answered.map(|(answers, first)| (sent, answers, first)))
     };
-    let (answers, first) = match router
-        .fly(&route, timeout(ANSWER_TIMEOUT, Box::pin(opening)))
-        .await
-    {
+    let (sent, answers, first) = match router.fly(&route, Box::pin(opening)).await {
         Flown::Landed(Ok(Ok(opened))) => opened,
         Flown::Landed(Ok(Err(status))) => return judge(topology, router, &route, &status, resumes).await,
         Flown::Landed(Err(_)) => {

@@ -12,7 +12,7 @@ use quorate_api::v1;
 use quorate_api::v1::{attach_request, attach_response};
 use quorate_host::entropy;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::attach::{Attached, Attempt, Ending, attach, ending, request};
 use super::life::{Life, SessionState, resume_delay};
@@ -35,6 +35,25 @@ pub(super) struct Keeper {
     pub(super) confirmed: watch::Sender<Instant>,
     pub(super) control: mpsc::Receiver<Close>,
     pub(super) closing: Option<Close>,
+}
+
+/// How often the session was tried with the present leader: a new one is not made to wait for what others failed.
+#[derive(Default)]
+struct Tries {
+    belief: u64,
+    tries: u32,
+}
+
+impl Tries {
+    /// The failures so far under this belief; counts another try.
+    fn next(&mut self, belief: u64) -> u32 {
+        if belief != self.belief {
+            *self = Self { belief, tries: 0 };
+        }
+        let failures = self.tries;
+        self.tries = self.tries.saturating_add(1);
+        failures
+    }
 }
 
 /// How a stream ended.
@@ -130,8 +149,9 @@ impl Keeper {
 
     /// Attaches the same session again; `None` when there is nothing more to keep.
     async fn resume(&mut self, router: &mut Router) -> Option<Box<Attached>> {
-        for failures in 0.. {
-            let Some(attempt) = self.attempt(router, failures).await else {
+        let mut tries = Tries::default();
+        loop {
+            let Some(attempt) = self.attempt(router, &mut tries).await else {
                 self.closed();
                 return None;
             };
@@ -163,25 +183,23 @@ impl Keeper {
                 Attempt::Again(why) => tracing::debug!(session = self.id, why, "a session was not resumed"),
             }
         }
-        None
     }
 
     /// One attempt, once a leader is known and after a jittered delay; `None` when the handle is gone.
-    async fn attempt(&mut self, router: &mut Router, failures: u32) -> Option<Attempt> {
+    async fn attempt(&mut self, router: &mut Router, tries: &mut Tries) -> Option<Attempt> {
         let open = v1::OpenSession {
             worker: Some(self.worker.clone()),
             ttl_ms: millis(self.ttl),
             session_id: self.id,
             epoch: self.epoch,
         };
-        let delay = resume_delay(failures, self.ttl, entropy::random_fraction());
-        let core = Arc::clone(&self.core);
+        let (core, ttl) = (Arc::clone(&self.core), self.ttl);
         let attempt = async {
             let Some(route) = router.next().await else {
                 return Attempt::Closed;
             };
-            sleep(delay).await;
-            attach(&core.topology, router, route, open).await
+            let delay = resume_delay(tries.next(route.belief), ttl, entropy::random_fraction());
+            attach(&core.topology, router, route, delay, open).await
         };
         let mut attempt = Box::pin(attempt);
         loop {

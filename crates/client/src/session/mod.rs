@@ -33,7 +33,7 @@ use quorate_host::entropy;
 use quorate_types::Epoch;
 use quorate_types::limits::{SESSION_TTL_MS_MAX, SESSION_TTL_MS_MIN};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::call::{Router, Target};
 use crate::client::Client;
@@ -132,11 +132,12 @@ impl OpenSession {
             let Some(route) = router.next().await else {
                 break;
             };
-            if failures > 0 {
-                sleep(resume_delay(failures, self.ttl, entropy::random_fraction())).await;
-            }
+            let delay = match failures {
+                0 => Duration::ZERO,
+                _ => resume_delay(failures, self.ttl, entropy::random_fraction()),
+            };
             *said = format!("{} did not answer yet", route.address);
-            match attach(&core.topology, &mut router, route, open.clone()).await {
+            match attach(&core.topology, &mut router, route, delay, open.clone()).await {
                 Attempt::Attached(attached) => return Ok(attached),
                 Attempt::Again(words) => *said = words,
                 Attempt::Refused(error) => return Err(error),

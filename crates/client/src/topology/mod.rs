@@ -175,8 +175,8 @@ impl Topology {
             }
             modified
         });
-        let leader = state.beliefs.leader();
-        self.leaders.send_if_modified(|old| replace(old, leader.cloned()));
+        let leader = state.beliefs.leader().filter(|_| !state.closed).cloned();
+        self.leaders.send_if_modified(|old| replace(old, leader));
         self.wanted
             .send_if_modified(|old| replace(old, state.beliefs.wanted()));
         self.urgency
@@ -267,4 +267,8 @@ pub(crate) async fn keep_links(topology: Arc<Topology>, network: Arc<dyn Network
         }
     }
     links.shutdown().await;
+    // Handles of a closed client may live on; its connections must not.
+    for address in kept.keys() {
+        topology.dropped(address);
+    }
 }

@@ -1,0 +1,305 @@
+//! Answers as they are remembered for clients that number their writes.
+//!
+//! Promises: an answer read back is the answer given. The bytes are replicated state, hence codes and names only.
+
+use bytes::Bytes;
+use prost::Message;
+use quorate_format::v1::answer::Outcome as Wire;
+use quorate_format::v1::{self, RefusalCode as Code};
+use quorate_types::{ClientId, Epoch};
+
+use crate::domain::root::Shard;
+use crate::entry::client_bytes;
+use crate::object_id::{CollectionId, DatabaseId, LeaseId, PartitionId};
+use crate::refusal::{
+    AliasConflict, FixedPartition, NameKind, NameRule, ParameterRule, Refusal, SchemaRule, ShapeRule,
+};
+use crate::reply::{Outcome, Reply};
+
+pub(crate) fn encode(outcome: &Outcome) -> Bytes {
+    let wire = match outcome {
+        Ok(reply) => reply_to_wire(reply.clone()),
+        Err(refusal) => Wire::Refusal(refusal_to_wire(refusal.clone())),
+    };
+    Bytes::from(v1::Answer { outcome: Some(wire) }.encode_to_vec())
+}
+
+/// `None` when the bytes are no answer, or one of a later release.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Outcome> {
+    Some(match v1::Answer::decode(bytes).ok()?.outcome? {
+        Wire::Refusal(refusal) => Err(refusal_from_wire(refusal)?),
+        reply => Ok(reply_from_wire(reply)?),
+    })
+}
+
+fn reply_to_wire(reply: Reply) -> Wire {
+    let done = v1::Done {};
+    let created = |id| v1::CreatedId { id };
+    let dropped = |existed| v1::Dropped { existed };
+    let counted = |count| v1::Counted { count };
+    match reply {
+        Reply::DatabaseCreated { id } => Wire::DatabaseCreated(created(id.0)),
+        Reply::DatabaseDropped { existed } => Wire::DatabaseDropped(dropped(existed)),
+        Reply::DatabaseAltered => Wire::DatabaseAltered(done),
+        Reply::CollectionCreated { id, shards } => Wire::CollectionCreated(v1::CollectionCreated {
+            id: id.0,
+            shards: shards.iter().map(Shard::to_format).collect(),
+        }),
+        Reply::CollectionDropped { existed } => Wire::CollectionDropped(dropped(existed)),
+        Reply::CollectionAltered => Wire::CollectionAltered(done),
+        Reply::CollectionRenamed => Wire::CollectionRenamed(done),
+        Reply::PartitionCreated { id } => Wire::PartitionCreated(created(id.0)),
+        Reply::PartitionDropped { existed } => Wire::PartitionDropped(dropped(existed)),
+        Reply::AliasCreated => Wire::AliasCreated(done),
+        Reply::AliasDropped { existed } => Wire::AliasDropped(dropped(existed)),
+        Reply::AliasAltered => Wire::AliasAltered(done),
+        Reply::IdsAllocated { first, count } => Wire::IdsAllocated(v1::IdsAllocated { first, count }),
+        Reply::SessionOpened {
+            session,
+            epoch,
+            replaced,
+        } => Wire::SessionOpened(v1::SessionOpened {
+            id: session.0,
+            epoch: epoch.0,
+            replaced: replaced.map_or(0, |replaced| replaced.0),
+        }),
+        Reply::SessionClosed => Wire::SessionClosed(done),
+        Reply::LeasesExpired { count } => Wire::LeasesExpired(counted(count)),
+        Reply::ClientRegistered => Wire::ClientRegistered(done),
+        Reply::ClientsEvicted { count } => Wire::ClientsEvicted(counted(count)),
+        Reply::FeatureLevelRaised { level } => Wire::FeatureLevelRaised(counted(level.into())),
+    }
+}
+
+fn reply_from_wire(wire: Wire) -> Option<Reply> {
+    Some(match wire {
+        Wire::Refusal(_) => return None,
+        Wire::DatabaseCreated(v1::CreatedId { id }) => Reply::DatabaseCreated { id: DatabaseId(id) },
+        Wire::DatabaseDropped(v1::Dropped { existed }) => Reply::DatabaseDropped { existed },
+        Wire::DatabaseAltered(_) => Reply::DatabaseAltered,
+        Wire::CollectionCreated(v1::CollectionCreated { id, shards }) => Reply::CollectionCreated {
+            id: CollectionId(id),
+            shards: shards.into_iter().map(Shard::from_format).collect(),
+        },
+        Wire::CollectionDropped(v1::Dropped { existed }) => Reply::CollectionDropped { existed },
+        Wire::CollectionAltered(_) => Reply::CollectionAltered,
+        Wire::CollectionRenamed(_) => Reply::CollectionRenamed,
+        Wire::PartitionCreated(v1::CreatedId { id }) => Reply::PartitionCreated { id: PartitionId(id) },
+        Wire::PartitionDropped(v1::Dropped { existed }) => Reply::PartitionDropped { existed },
+        Wire::AliasCreated(_) => Reply::AliasCreated,
+        Wire::AliasDropped(v1::Dropped { existed }) => Reply::AliasDropped { existed },
+        Wire::AliasAltered(_) => Reply::AliasAltered,
+        Wire::IdsAllocated(v1::IdsAllocated { first, count }) => Reply::IdsAllocated { first, count },
+        Wire::SessionOpened(v1::SessionOpened { id, epoch, replaced }) => Reply::SessionOpened {
+            session: LeaseId(id),
+            epoch: Epoch(epoch),
+            replaced: (replaced != 0).then_some(LeaseId(replaced)),
+        },
+        Wire::SessionClosed(_) => Reply::SessionClosed,
+        Wire::LeasesExpired(v1::Counted { count }) => Reply::LeasesExpired { count },
+        Wire::ClientRegistered(_) => Reply::ClientRegistered,
+        Wire::ClientsEvicted(v1::Counted { count }) => Reply::ClientsEvicted { count },
+        Wire::FeatureLevelRaised(v1::Counted { count }) => Reply::FeatureLevelRaised {
+            level: u32::try_from(count).ok()?,
+        },
+    })
+}
+
+/// A name rule and its kind share a number: the kind is in the hundreds.
+const KIND_FACTOR: u32 = 100;
+/// Parameter rules with numbers; shape rules come after them.
+const RANGE: u32 = 1;
+const TOO_LONG: u32 = 2;
+const TOO_MANY: u32 = 3;
+const SHAPES: u32 = 100;
+
+fn refusal_to_wire(refusal: Refusal) -> v1::Refusal {
+    let of = |code: Code| v1::Refusal {
+        code: code.into(),
+        ..v1::Refusal::default()
+    };
+    let named = |code, name| v1::Refusal { name, ..of(code) };
+    let scoped = |code, scope, name| v1::Refusal {
+        scope,
+        name,
+        ..of(code)
+    };
+    let numbered = |code, number, bound| v1::Refusal {
+        number,
+        bound,
+        ..of(code)
+    };
+    match refusal {
+        Refusal::InvalidName { kind, name, rule } => v1::Refusal {
+            rule: kind.number() * KIND_FACTOR + rule.number(),
+            ..named(Code::InvalidName, name)
+        },
+        Refusal::InvalidSchema { field, rule } => v1::Refusal {
+            rule: rule.number(),
+            ..named(Code::InvalidSchema, field)
+        },
+        Refusal::InvalidParameter { parameter, rule } => {
+            let (rule, number, bound) = match rule {
+                ParameterRule::Range { min, max } => (RANGE, min, max),
+                ParameterRule::TooLong { max } => (TOO_LONG, 0, max),
+                ParameterRule::TooMany { max } => (TOO_MANY, 0, max),
+                ParameterRule::Shape(rule) => (SHAPES + rule.number(), 0, 0),
+            };
+            v1::Refusal {
+                name: parameter,
+                rule,
+                ..numbered(Code::InvalidParameter, number, bound)
+            }
+        }
+        Refusal::DatabaseNotFound { name } => named(Code::DatabaseNotFound, name),
+        Refusal::DatabaseExists { name } => named(Code::DatabaseExists, name),
+        Refusal::DatabaseNotEmpty { name } => named(Code::DatabaseNotEmpty, name),
+        Refusal::DatabaseIsDefault => of(Code::DatabaseIsDefault),
+        Refusal::DatabaseLimit => of(Code::DatabaseLimit),
+        Refusal::CollectionNotFound { database, name } => scoped(Code::CollectionNotFound, database, name),
+        Refusal::CollectionIdNotFound { id } => numbered(Code::CollectionIdNotFound, id.0, 0),
+        Refusal::CollectionExists { database, name } => scoped(Code::CollectionExists, database, name),
+        Refusal::CollectionLimit => of(Code::CollectionLimit),
+        Refusal::CollectionAliasConflict { database, name, why } => v1::Refusal {
+            rule: why.number(),
+            ..scoped(Code::CollectionAliasConflict, database, name)
+        },
+        Refusal::PartitionLimit { collection } => scoped(Code::PartitionLimit, collection, String::new()),
+        Refusal::PartitionFixed {
+            collection,
+            name,
+            why,
+        } => v1::Refusal {
+            rule: why.number(),
+            ..scoped(Code::PartitionFixed, collection, name)
+        },
+        Refusal::CapacityLimit => of(Code::CapacityLimit),
+        Refusal::AliasNotFound { database, name } => scoped(Code::AliasNotFound, database, name),
+        Refusal::AliasExists {
+            database,
+            name,
+            collection,
+        } => v1::Refusal {
+            other: collection,
+            ..scoped(Code::AliasExists, database, name)
+        },
+        Refusal::AliasCollectionConflict { database, name } => {
+            scoped(Code::AliasCollectionConflict, database, name)
+        }
+        Refusal::AliasLimit { collection } => scoped(Code::AliasLimit, collection, String::new()),
+        Refusal::SessionNotFound { session, epoch } => numbered(Code::SessionNotFound, session.0, epoch.0),
+        Refusal::SessionFenced { session, epoch } => numbered(Code::SessionFenced, session.0, epoch.0),
+        Refusal::SessionLimit => of(Code::SessionLimit),
+        Refusal::ClientUnknown { client } => v1::Refusal {
+            client: client_bytes(client),
+            ..of(Code::ClientUnknown)
+        },
+        Refusal::RequestForgotten { sequence, floor } => numbered(Code::RequestForgotten, sequence, floor),
+        Refusal::ClientAnswersLimit => of(Code::ClientAnswersLimit),
+        Refusal::ClientLimit => of(Code::ClientLimit),
+        Refusal::FeatureLevel { needs, has } => numbered(Code::FeatureLevel, needs.into(), has.into()),
+    }
+}
+
+fn refusal_from_wire(wire: v1::Refusal) -> Option<Refusal> {
+    let code = wire.code();
+    let v1::Refusal {
+        name,
+        scope,
+        other,
+        rule,
+        number,
+        bound,
+        client,
+        ..
+    } = wire;
+    Some(match code {
+        Code::Unspecified => return None,
+        Code::InvalidName => Refusal::InvalidName {
+            kind: NameKind::from_number(rule / KIND_FACTOR)?,
+            name,
+            rule: NameRule::from_number(rule % KIND_FACTOR)?,
+        },
+        Code::InvalidSchema => Refusal::InvalidSchema {
+            field: name,
+            rule: SchemaRule::from_number(rule)?,
+        },
+        Code::InvalidParameter => Refusal::InvalidParameter {
+            parameter: name,
+            rule: match rule {
+                RANGE => ParameterRule::Range {
+                    min: number,
+                    max: bound,
+                },
+                TOO_LONG => ParameterRule::TooLong { max: bound },
+                TOO_MANY => ParameterRule::TooMany { max: bound },
+                shape => ParameterRule::Shape(ShapeRule::from_number(shape.checked_sub(SHAPES)?)?),
+            },
+        },
+        Code::DatabaseNotFound => Refusal::DatabaseNotFound { name },
+        Code::DatabaseExists => Refusal::DatabaseExists { name },
+        Code::DatabaseNotEmpty => Refusal::DatabaseNotEmpty { name },
+        Code::DatabaseIsDefault => Refusal::DatabaseIsDefault,
+        Code::DatabaseLimit => Refusal::DatabaseLimit,
+        Code::CollectionNotFound => Refusal::CollectionNotFound {
+            database: scope,
+            name,
+        },
+        Code::CollectionIdNotFound => Refusal::CollectionIdNotFound {
+            id: CollectionId(number),
+        },
+        Code::CollectionExists => Refusal::CollectionExists {
+            database: scope,
+            name,
+        },
+        Code::CollectionLimit => Refusal::CollectionLimit,
+        Code::CollectionAliasConflict => Refusal::CollectionAliasConflict {
+            database: scope,
+            name,
+            why: AliasConflict::from_number(rule)?,
+        },
+        Code::PartitionLimit => Refusal::PartitionLimit { collection: scope },
+        Code::PartitionFixed => Refusal::PartitionFixed {
+            collection: scope,
+            name,
+            why: FixedPartition::from_number(rule)?,
+        },
+        Code::CapacityLimit => Refusal::CapacityLimit,
+        Code::AliasNotFound => Refusal::AliasNotFound {
+            database: scope,
+            name,
+        },
+        Code::AliasExists => Refusal::AliasExists {
+            database: scope,
+            name,
+            collection: other,
+        },
+        Code::AliasCollectionConflict => Refusal::AliasCollectionConflict {
+            database: scope,
+            name,
+        },
+        Code::AliasLimit => Refusal::AliasLimit { collection: scope },
+        Code::SessionNotFound => Refusal::SessionNotFound {
+            session: LeaseId(number),
+            epoch: Epoch(bound),
+        },
+        Code::SessionFenced => Refusal::SessionFenced {
+            session: LeaseId(number),
+            epoch: Epoch(bound),
+        },
+        Code::SessionLimit => Refusal::SessionLimit,
+        Code::ClientUnknown => Refusal::ClientUnknown {
+            client: ClientId::from_bytes(&client)?,
+        },
+        Code::RequestForgotten => Refusal::RequestForgotten {
+            sequence: number,
+            floor: bound,
+        },
+        Code::ClientAnswersLimit => Refusal::ClientAnswersLimit,
+        Code::ClientLimit => Refusal::ClientLimit,
+        Code::FeatureLevel => Refusal::FeatureLevel {
+            needs: u32::try_from(number).ok()?,
+            has: u32::try_from(bound).ok()?,
+        },
+    })
+}

@@ -1,0 +1,130 @@
+//! Databases: the spaces in which collections and aliases have their names.
+//!
+//! Milvus (`internal/rootcoord/meta_table.go`): at most 64; the default one is always there; one with collections cannot
+//! be dropped; dropping one that is not there is no error.
+
+use quorate_types::LogTime;
+use quorate_types::limits::DATABASES_MAX;
+
+use super::properties::{self, Properties};
+use super::row::or_default;
+use super::{collection, name};
+use crate::command::{AlterDatabase, CreateDatabase, DropDatabase};
+use crate::object_id::DatabaseId;
+use crate::page::{Page, PageRequest};
+use crate::refusal::{NameKind, Refusal, shown};
+use crate::reply::Reply;
+use crate::table::{Rows, Table, TableTag};
+use crate::txn::Txn;
+
+const DATABASES: Table<DatabaseId, Database> = Table::new(TableTag::Database);
+const BY_NAME: Table<String, DatabaseId> = Table::new(TableTag::DatabaseName);
+
+/// The database that is always there, and that an empty name stands for.
+pub const DEFAULT_DATABASE: &str = "default";
+
+/// A database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// Its id; the default database's is 1.
+    pub id: DatabaseId,
+    /// Unique in the cluster.
+    pub name: String,
+    /// What its owner noted on it.
+    pub properties: Properties,
+    /// Log time of its creation.
+    pub created_at: LogTime,
+}
+
+/// The first write of a cluster.
+pub(crate) fn create_default(txn: &mut Txn<'_>) {
+    insert(txn, DEFAULT_DATABASE, Properties::new());
+}
+
+pub(crate) fn create(txn: &mut Txn<'_>, command: &CreateDatabase) -> Result<Reply, Refusal> {
+    let CreateDatabase { name, properties } = command;
+    name::check(NameKind::Database, name)?;
+    properties::check("properties", properties)?;
+    if BY_NAME.has(txn, name) {
+        return Err(Refusal::DatabaseExists { name: shown(name) });
+    }
+    if txn.head.tally.databases >= DATABASES_MAX as u64 {
+        return Err(Refusal::DatabaseLimit);
+    }
+    Ok(Reply::DatabaseCreated {
+        id: insert(txn, name, properties.clone()),
+    })
+}
+
+pub(crate) fn drop_database(txn: &mut Txn<'_>, command: &DropDatabase) -> Result<Reply, Refusal> {
+    let name = or_default(&command.name);
+    if name == DEFAULT_DATABASE {
+        return Err(Refusal::DatabaseIsDefault);
+    }
+    let Some(id) = BY_NAME.get(txn, name) else {
+        return Ok(Reply::DatabaseDropped { existed: false });
+    };
+    if collection::any_in(txn, id) {
+        return Err(Refusal::DatabaseNotEmpty { name: shown(name) });
+    }
+    DATABASES.delete(txn, id);
+    BY_NAME.delete(txn, name);
+    txn.head.tally.databases -= 1;
+    Ok(Reply::DatabaseDropped { existed: true })
+}
+
+pub(crate) fn alter(txn: &mut Txn<'_>, command: &AlterDatabase) -> Result<Reply, Refusal> {
+    let mut database = describe(txn, &command.name)?;
+    database.properties = properties::merge(&database.properties, &command.set, &command.remove)?;
+    properties::check("set", &database.properties)?;
+    DATABASES.put(txn, database.id, &database);
+    Ok(Reply::DatabaseAltered)
+}
+
+fn insert(txn: &mut Txn<'_>, name: &str, properties: Properties) -> DatabaseId {
+    let database = Database {
+        id: DatabaseId(txn.next_id()),
+        name: name.to_owned(),
+        properties,
+        created_at: txn.log_time,
+    };
+    DATABASES.put(txn, database.id, &database);
+    BY_NAME.put(txn, name, &database.id);
+    txn.head.tally.databases += 1;
+    database.id
+}
+
+/// The id behind a name; an empty one stands for the default database.
+pub(super) fn find(rows: &impl Rows, name: &str) -> Result<DatabaseId, Refusal> {
+    let name = or_default(name);
+    BY_NAME
+        .get(rows, name)
+        .ok_or_else(|| Refusal::DatabaseNotFound { name: shown(name) })
+}
+
+pub(crate) fn describe(rows: &impl Rows, name: &str) -> Result<Database, Refusal> {
+    let id = find(rows, name)?;
+    Ok(DATABASES
+        .get(rows, id)
+        .expect("a database stands behind its name's row"))
+}
+
+/// Databases by id, which is the order of their creation.
+pub(crate) fn list(rows: &impl Rows, page: &PageRequest) -> Result<Page<Database>, Refusal> {
+    page.read(DATABASES, rows, DATABASES.start(), |database| database)
+}
+
+/// A row as the database that it is.
+pub(crate) fn read(key: &[u8], value: &[u8]) -> Option<Database> {
+    DATABASES.decode(key, value)
+}
+
+/// A row of the index, as the id in it.
+pub(crate) fn read_name(key: &[u8], value: &[u8]) -> Option<DatabaseId> {
+    BY_NAME.decode(key, value)
+}
+
+/// The key that the index has for a database.
+pub(crate) fn name_key(database: &Database) -> Vec<u8> {
+    BY_NAME.key(&database.name)
+}
