@@ -63,7 +63,11 @@ mod tests {
     async fn a_connection_beyond_the_bound_is_closed_and_its_seat_comes_free_again() {
         let listener = Tcp.listen("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_address().expect("an address");
-        let (tasks, stop, release) = (TaskTracker::new(), CancellationToken::new(), Arc::new(Notify::new()));
+        let (tasks, stop, release) = (
+            TaskTracker::new(),
+            CancellationToken::new(),
+            Arc::new(Notify::new()),
+        );
         let serve = {
             let release = Arc::clone(&release);
             move |stream: Stream| {

@@ -25,7 +25,9 @@ fn patience(header: Option<&str>) -> Duration {
     let Some(waits) = header.and_then(read) else {
         return PATIENCE_DEFAULT;
     };
-    waits.saturating_sub((waits / 10).min(WAY_BACK_MAX)).min(PATIENCE_MAX)
+    waits
+        .saturating_sub((waits / 10).min(WAY_BACK_MAX))
+        .min(PATIENCE_MAX)
 }
 
 /// At most eight digits and a unit (gRPC over HTTP/2, "Timeout").

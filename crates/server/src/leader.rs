@@ -83,7 +83,10 @@ pub(crate) struct Led {
 
 impl Led {
     pub(crate) fn new(replica: Replica) -> Self {
-        Self { leadership: replica.leadership(), replica }
+        Self {
+            leadership: replica.leadership(),
+            replica,
+        }
     }
 
     pub(crate) fn replica(&self) -> &Replica {
@@ -123,13 +126,18 @@ impl Led {
         let deadline = deadline::of(request.metadata());
         let proposal = request.into_inner().proposal().map_err(status::malformed)?;
         let reply = self.decide(&proposal, deadline).await?;
-        W::answer(reply).map(Response::new).ok_or_else(status::number_used)
+        W::answer(reply)
+            .map(Response::new)
+            .ok_or_else(status::number_used)
     }
 
     /// Proposes, and waits for what the cluster decides.
     pub(crate) async fn decide(&self, proposal: &Proposal, deadline: Instant) -> Result<Reply, Status> {
         self.here()?;
-        let decided = self.replica.propose(&proposal.command, proposal.request, deadline).await;
+        let decided = self
+            .replica
+            .propose(&proposal.command, proposal.request, deadline)
+            .await;
         decided
             .map_err(|unavailable| status::unavailable(&unavailable))?
             .outcome
@@ -144,7 +152,10 @@ impl Led {
         self.here()?;
         let image = self.replica.read(deadline).await;
         let image = image.map_err(|unavailable| status::unavailable(&unavailable))?;
-        question.answer(&image).map(Response::new).map_err(|refusal| status::refused(&refusal))
+        question
+            .answer(&image)
+            .map(Response::new)
+            .map_err(|refusal| status::refused(&refusal))
     }
 
     /// A read of whatever this replica has, with word of how old that may be.
@@ -153,11 +164,15 @@ impl Led {
         question.check().map_err(status::malformed)?;
         let stale = self.replica.read_stale();
         let stale = stale.map_err(|unavailable| status::unavailable(&unavailable))?;
-        let answer = question.answer(&stale.image).map_err(|refusal| status::refused(&refusal))?;
+        let answer = question
+            .answer(&stale.image)
+            .map_err(|refusal| status::refused(&refusal))?;
         let mut response = Response::new(answer);
         if let Some(contact) = stale.leader_contact {
             let contact_ms = u64::try_from(contact.as_millis()).unwrap_or(u64::MAX);
-            response.metadata_mut().insert(LEADER_CONTACT_MS, contact_ms.into());
+            response
+                .metadata_mut()
+                .insert(LEADER_CONTACT_MS, contact_ms.into());
         }
         Ok(response)
     }

@@ -115,7 +115,11 @@ mod tests {
         let cases: Vec<(&str, Vec<&[u8]>, Option<&[u8]>)> = vec![
             ("a greeting", vec![PREFACE], Some(PREFACE)),
             ("a greeting and what follows", vec![&whole], Some(&whole)),
-            ("a greeting in pieces", vec![&whole[..5], &whole[5..20], &whole[20..]], Some(&whole)),
+            (
+                "a greeting in pieces",
+                vec![&whole[..5], &whole[5..20], &whole[20..]],
+                Some(&whole),
+            ),
             ("nothing", vec![], None),
             ("half a greeting", vec![&PREFACE[..10]], None),
             ("HTTP/1.1", vec![b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"], None),

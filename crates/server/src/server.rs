@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -51,7 +53,9 @@ pub struct Options {
 impl Default for Options {
     /// Five seconds: what is held for longer is held for want of a leader, and is as well sent elsewhere.
     fn default() -> Self {
-        Self { drain_timeout: Duration::from_secs(5) }
+        Self {
+            drain_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -98,7 +102,13 @@ impl Server {
         };
         let serve = move |stream| connections.clone().serve(stream);
         let (clients, ending) = (server.clients.clone(), server.ending.clone());
-        tasks.spawn(accept(listeners.clients, CLIENT_CONNECTIONS_MAX, clients, ending, serve));
+        tasks.spawn(accept(
+            listeners.clients,
+            CLIENT_CONNECTIONS_MAX,
+            clients,
+            ending,
+            serve,
+        ));
         if let Some(listener) = listeners.http {
             let (pages, cut) = (http::router(replica), server.cut.clone());
             let serve = move |stream| http::serve(stream, pages.clone(), cut.clone());
@@ -113,8 +123,14 @@ impl Server {
     pub async fn drain(&self) {
         self.ending.cancel();
         self.clients.close();
-        if timeout(self.options.drain_timeout, self.clients.wait()).await.is_err() {
-            tracing::info!(tasks = self.clients.len(), "some clients' calls did not end in time");
+        if timeout(self.options.drain_timeout, self.clients.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!(
+                tasks = self.clients.len(),
+                "some clients' calls did not end in time"
+            );
         }
     }
 
@@ -180,7 +196,8 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_EVERY);
-        let service = TowerToHyperService::new(self.routes.map_response(status::explained));
+        let service = ServiceExt::<Request<Incoming>>::map_response(self.routes, status::explained);
+        let service = TowerToHyperService::new(service);
         let connection = builder.serve_connection(TokioIo::new(greeted), service);
         let mut connection = Box::pin(connection);
         let served = tokio::select! {

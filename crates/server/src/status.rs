@@ -23,7 +23,13 @@ const RETRY_AFTER_MS: u32 = 20;
 /// A request that is none.
 pub(crate) fn malformed(malformed: Malformed) -> Status {
     let message = malformed.to_string();
-    status_with_detail(Code::InvalidArgument, message, Kind::Malformed(v1::Malformed { field: malformed.field }))
+    status_with_detail(
+        Code::InvalidArgument,
+        message,
+        Kind::Malformed(v1::Malformed {
+            field: malformed.field,
+        }),
+    )
 }
 
 /// The number of one write was used for another.
@@ -37,7 +43,10 @@ pub(crate) fn number_used() -> Status {
 /// The cluster's answer is no.
 pub(crate) fn refused(refusal: &Refusal) -> Status {
     let reason = reason(refusal);
-    let refused = v1::Refused { reason: reason.into(), milvus_code: refusal.milvus_code() };
+    let refused = v1::Refused {
+        reason: reason.into(),
+        milvus_code: refusal.milvus_code(),
+    };
     status_with_detail(code(reason), refusal.to_string(), Kind::Refused(refused))
 }
 
@@ -49,13 +58,19 @@ pub(crate) fn unavailable(unavailable: &Unavailable) -> Status {
             let hint = leader.as_ref().map(|leader| hint(*term, leader));
             not_leader(message, hint)
         }
-        Unavailable::OutcomeUnknown => {
-            status_with_detail(Code::Unavailable, message, Kind::OutcomeUnknown(v1::OutcomeUnknown {}))
-        }
+        Unavailable::OutcomeUnknown => status_with_detail(
+            Code::Unavailable,
+            message,
+            Kind::OutcomeUnknown(v1::OutcomeUnknown {}),
+        ),
         Unavailable::Overloaded { .. } => overloaded(message),
         Unavailable::TooLarge { .. } => {
             let field = "request".to_owned();
-            status_with_detail(Code::InvalidArgument, message, Kind::Malformed(v1::Malformed { field }))
+            status_with_detail(
+                Code::InvalidArgument,
+                message,
+                Kind::Malformed(v1::Malformed { field }),
+            )
         }
         // Not executed, and perhaps another replica knows more.
         Unavailable::TimedOut | Unavailable::Stopped => not_leader(message, None),
@@ -65,8 +80,10 @@ pub(crate) fn unavailable(unavailable: &Unavailable) -> Status {
 /// Another replica leads; `None` when it is this one, or nobody is known to.
 pub(crate) fn redirect(leadership: &Leadership) -> Option<Status> {
     let hint = leader_elsewhere(leadership)?;
-    let message =
-        format!("this replica does not lead; node {} does, at {}", hint.node_id, hint.address);
+    let message = format!(
+        "this replica does not lead; node {} does, at {}",
+        hint.node_id, hint.address
+    );
     Some(not_leader(message, Some(hint)))
 }
 
@@ -88,15 +105,24 @@ pub(crate) fn transfer(error: TransferError, leadership: &Leadership) -> Status 
         TransferError::NotLeader => redirect(leadership).unwrap_or_else(|| not_leader(message, None)),
         TransferError::NotVoter(_) => {
             let field = "to".to_owned();
-            status_with_detail(Code::InvalidArgument, message, Kind::Malformed(v1::Malformed { field }))
+            status_with_detail(
+                Code::InvalidArgument,
+                message,
+                Kind::Malformed(v1::Malformed { field }),
+            )
         }
         TransferError::NobodyElse => {
-            let refused = v1::Refused { reason: v1::Reason::NoSuccessor.into(), milvus_code: 0 };
+            let refused = v1::Refused {
+                reason: v1::Reason::NoSuccessor.into(),
+                milvus_code: 0,
+            };
             status_with_detail(Code::FailedPrecondition, message, Kind::Refused(refused))
         }
-        TransferError::TimedOut => {
-            status_with_detail(Code::Unavailable, message, Kind::OutcomeUnknown(v1::OutcomeUnknown {}))
-        }
+        TransferError::TimedOut => status_with_detail(
+            Code::Unavailable,
+            message,
+            Kind::OutcomeUnknown(v1::OutcomeUnknown {}),
+        ),
         TransferError::Busy => overloaded(message),
         TransferError::Stopped => not_leader(message, None),
     }
@@ -126,16 +152,26 @@ pub(crate) fn explained(response: Response<Body>) -> Response<Body> {
 }
 
 fn hint(term: Term, leader: &quorate_replica::Leader) -> v1::LeaderHint {
-    v1::LeaderHint { node_id: leader.node.0, address: leader.client_address.clone(), term: term.0 }
+    v1::LeaderHint {
+        node_id: leader.node.0,
+        address: leader.client_address.clone(),
+        term: term.0,
+    }
 }
 
 fn not_leader(message: String, leader: Option<v1::LeaderHint>) -> Status {
-    let code = if leader.is_some() { Code::FailedPrecondition } else { Code::Unavailable };
+    let code = if leader.is_some() {
+        Code::FailedPrecondition
+    } else {
+        Code::Unavailable
+    };
     status_with_detail(code, message, Kind::NotLeader(v1::NotLeader { leader }))
 }
 
 fn overloaded(message: String) -> Status {
-    let overloaded = v1::Overloaded { retry_after_ms: RETRY_AFTER_MS };
+    let overloaded = v1::Overloaded {
+        retry_after_ms: RETRY_AFTER_MS,
+    };
     status_with_detail(Code::ResourceExhausted, message, Kind::Overloaded(overloaded))
 }
 
@@ -150,7 +186,9 @@ fn reason(refusal: &Refusal) -> v1::Reason {
         Refusal::DatabaseNotEmpty { .. } => Reason::DatabaseNotEmpty,
         Refusal::DatabaseIsDefault => Reason::DatabaseIsDefault,
         Refusal::DatabaseLimit => Reason::DatabaseLimit,
-        Refusal::CollectionNotFound { .. } | Refusal::CollectionIdNotFound { .. } => Reason::CollectionNotFound,
+        Refusal::CollectionNotFound { .. } | Refusal::CollectionIdNotFound { .. } => {
+            Reason::CollectionNotFound
+        }
         Refusal::CollectionExists { .. } => Reason::CollectionExists,
         Refusal::CollectionLimit => Reason::CollectionLimit,
         Refusal::CollectionAliasConflict { .. } => Reason::CollectionAliasConflict,
@@ -215,7 +253,10 @@ mod tests {
     use super::*;
 
     fn leader() -> Leader {
-        Leader { node: NodeId(2), client_address: "b:2379".to_owned() }
+        Leader {
+            node: NodeId(2),
+            client_address: "b:2379".to_owned(),
+        }
     }
 
     fn trailer<'a>(status: &'a Status, name: &str) -> Option<&'a str> {
@@ -228,27 +269,60 @@ mod tests {
         let (session, epoch) = (LeaseId(1), Epoch(2));
         let cases: Vec<(Refusal, v1::Reason, Code)> = vec![
             (
-                Refusal::InvalidName { kind: NameKind::Alias, name: n(), rule: NameRule::Empty },
+                Refusal::InvalidName {
+                    kind: NameKind::Alias,
+                    name: n(),
+                    rule: NameRule::Empty,
+                },
                 v1::Reason::InvalidName,
                 Code::InvalidArgument,
             ),
             (
-                Refusal::InvalidSchema { field: n(), rule: SchemaRule::NoVector },
+                Refusal::InvalidSchema {
+                    field: n(),
+                    rule: SchemaRule::NoVector,
+                },
                 v1::Reason::InvalidSchema,
                 Code::InvalidArgument,
             ),
             (
-                Refusal::InvalidParameter { parameter: n(), rule: ParameterRule::TooMany { max: 1 } },
+                Refusal::InvalidParameter {
+                    parameter: n(),
+                    rule: ParameterRule::TooMany { max: 1 },
+                },
                 v1::Reason::InvalidParameter,
                 Code::InvalidArgument,
             ),
-            (Refusal::DatabaseNotFound { name: n() }, v1::Reason::DatabaseNotFound, Code::NotFound),
-            (Refusal::DatabaseExists { name: n() }, v1::Reason::DatabaseExists, Code::AlreadyExists),
-            (Refusal::DatabaseNotEmpty { name: n() }, v1::Reason::DatabaseNotEmpty, Code::FailedPrecondition),
-            (Refusal::DatabaseIsDefault, v1::Reason::DatabaseIsDefault, Code::FailedPrecondition),
-            (Refusal::DatabaseLimit, v1::Reason::DatabaseLimit, Code::ResourceExhausted),
             (
-                Refusal::CollectionNotFound { database: n(), name: n() },
+                Refusal::DatabaseNotFound { name: n() },
+                v1::Reason::DatabaseNotFound,
+                Code::NotFound,
+            ),
+            (
+                Refusal::DatabaseExists { name: n() },
+                v1::Reason::DatabaseExists,
+                Code::AlreadyExists,
+            ),
+            (
+                Refusal::DatabaseNotEmpty { name: n() },
+                v1::Reason::DatabaseNotEmpty,
+                Code::FailedPrecondition,
+            ),
+            (
+                Refusal::DatabaseIsDefault,
+                v1::Reason::DatabaseIsDefault,
+                Code::FailedPrecondition,
+            ),
+            (
+                Refusal::DatabaseLimit,
+                v1::Reason::DatabaseLimit,
+                Code::ResourceExhausted,
+            ),
+            (
+                Refusal::CollectionNotFound {
+                    database: n(),
+                    name: n(),
+                },
                 v1::Reason::CollectionNotFound,
                 Code::NotFound,
             ),
@@ -258,46 +332,114 @@ mod tests {
                 Code::NotFound,
             ),
             (
-                Refusal::CollectionExists { database: n(), name: n() },
+                Refusal::CollectionExists {
+                    database: n(),
+                    name: n(),
+                },
                 v1::Reason::CollectionExists,
                 Code::AlreadyExists,
             ),
-            (Refusal::CollectionLimit, v1::Reason::CollectionLimit, Code::ResourceExhausted),
             (
-                Refusal::CollectionAliasConflict { database: n(), name: n(), why: AliasConflict::IsAlias },
+                Refusal::CollectionLimit,
+                v1::Reason::CollectionLimit,
+                Code::ResourceExhausted,
+            ),
+            (
+                Refusal::CollectionAliasConflict {
+                    database: n(),
+                    name: n(),
+                    why: AliasConflict::IsAlias,
+                },
                 v1::Reason::CollectionAliasConflict,
                 Code::FailedPrecondition,
             ),
-            (Refusal::PartitionLimit { collection: n() }, v1::Reason::PartitionLimit, Code::ResourceExhausted),
-            (Refusal::CapacityLimit, v1::Reason::PartitionLimit, Code::ResourceExhausted),
             (
-                Refusal::PartitionFixed { collection: n(), name: n(), why: FixedPartition::Default },
+                Refusal::PartitionLimit { collection: n() },
+                v1::Reason::PartitionLimit,
+                Code::ResourceExhausted,
+            ),
+            (
+                Refusal::CapacityLimit,
+                v1::Reason::PartitionLimit,
+                Code::ResourceExhausted,
+            ),
+            (
+                Refusal::PartitionFixed {
+                    collection: n(),
+                    name: n(),
+                    why: FixedPartition::Default,
+                },
                 v1::Reason::PartitionFixed,
                 Code::FailedPrecondition,
             ),
-            (Refusal::AliasNotFound { database: n(), name: n() }, v1::Reason::AliasNotFound, Code::NotFound),
             (
-                Refusal::AliasExists { database: n(), name: n(), collection: n() },
+                Refusal::AliasNotFound {
+                    database: n(),
+                    name: n(),
+                },
+                v1::Reason::AliasNotFound,
+                Code::NotFound,
+            ),
+            (
+                Refusal::AliasExists {
+                    database: n(),
+                    name: n(),
+                    collection: n(),
+                },
                 v1::Reason::AliasExists,
                 Code::AlreadyExists,
             ),
             (
-                Refusal::AliasCollectionConflict { database: n(), name: n() },
+                Refusal::AliasCollectionConflict {
+                    database: n(),
+                    name: n(),
+                },
                 v1::Reason::AliasCollectionConflict,
                 Code::FailedPrecondition,
             ),
-            (Refusal::AliasLimit { collection: n() }, v1::Reason::AliasLimit, Code::ResourceExhausted),
-            (Refusal::SessionNotFound { session, epoch }, v1::Reason::SessionNotFound, Code::NotFound),
-            (Refusal::SessionFenced { session, epoch }, v1::Reason::SessionFenced, Code::Aborted),
-            (Refusal::SessionLimit, v1::Reason::SessionLimit, Code::ResourceExhausted),
-            (Refusal::ClientUnknown { client: ClientId(1) }, v1::Reason::ClientUnknown, Code::Aborted),
             (
-                Refusal::RequestForgotten { sequence: 1, floor: 2 },
+                Refusal::AliasLimit { collection: n() },
+                v1::Reason::AliasLimit,
+                Code::ResourceExhausted,
+            ),
+            (
+                Refusal::SessionNotFound { session, epoch },
+                v1::Reason::SessionNotFound,
+                Code::NotFound,
+            ),
+            (
+                Refusal::SessionFenced { session, epoch },
+                v1::Reason::SessionFenced,
+                Code::Aborted,
+            ),
+            (
+                Refusal::SessionLimit,
+                v1::Reason::SessionLimit,
+                Code::ResourceExhausted,
+            ),
+            (
+                Refusal::ClientUnknown { client: ClientId(1) },
+                v1::Reason::ClientUnknown,
+                Code::Aborted,
+            ),
+            (
+                Refusal::RequestForgotten {
+                    sequence: 1,
+                    floor: 2,
+                },
                 v1::Reason::RequestForgotten,
                 Code::Aborted,
             ),
-            (Refusal::ClientAnswersLimit, v1::Reason::ClientAnswersLimit, Code::ResourceExhausted),
-            (Refusal::ClientLimit, v1::Reason::ClientLimit, Code::ResourceExhausted),
+            (
+                Refusal::ClientAnswersLimit,
+                v1::Reason::ClientAnswersLimit,
+                Code::ResourceExhausted,
+            ),
+            (
+                Refusal::ClientLimit,
+                v1::Reason::ClientLimit,
+                Code::ResourceExhausted,
+            ),
             (
                 Refusal::FeatureLevel { needs: 2, has: 1 },
                 v1::Reason::FeatureLevel,
@@ -306,9 +448,15 @@ mod tests {
         ];
         for (refusal, reason, code) in cases {
             let status = refused(&refusal);
-            assert_eq!((status.code(), status.message()), (code, refusal.to_string().as_str()));
+            assert_eq!(
+                (status.code(), status.message()),
+                (code, refusal.to_string().as_str())
+            );
             let milvus_code = refusal.milvus_code();
-            let want = Kind::Refused(v1::Refused { reason: reason.into(), milvus_code });
+            let want = Kind::Refused(v1::Refused {
+                reason: reason.into(),
+                milvus_code,
+            });
             assert_eq!(decode_detail(&status).expect("readable"), Some(want));
             let short = reason.as_str_name().strip_prefix("REASON_");
             assert_eq!(trailer(&status, "quorate-reason"), short);
@@ -318,14 +466,35 @@ mod tests {
 
     #[test]
     fn what_is_unavailable_says_whether_it_can_have_been_executed_and_where_to_go() {
-        let here = Unavailable::NotLeader { term: Term(7), leader: None };
-        let elsewhere = Unavailable::NotLeader { term: Term(7), leader: Some(leader()) };
+        let here = Unavailable::NotLeader {
+            term: Term(7),
+            leader: None,
+        };
+        let elsewhere = Unavailable::NotLeader {
+            term: Term(7),
+            leader: Some(leader()),
+        };
         let cases = [
-            (elsewhere, Code::FailedPrecondition, "not-executed", Some("b:2379")),
+            (
+                elsewhere,
+                Code::FailedPrecondition,
+                "not-executed",
+                Some("b:2379"),
+            ),
             (here, Code::Unavailable, "not-executed", None),
             (Unavailable::OutcomeUnknown, Code::Unavailable, "unknown", None),
-            (Unavailable::Overloaded { what: "reads" }, Code::ResourceExhausted, "not-executed", None),
-            (Unavailable::TooLarge { bytes: 9 }, Code::InvalidArgument, "not-executed", None),
+            (
+                Unavailable::Overloaded { what: "reads" },
+                Code::ResourceExhausted,
+                "not-executed",
+                None,
+            ),
+            (
+                Unavailable::TooLarge { bytes: 9 },
+                Code::InvalidArgument,
+                "not-executed",
+                None,
+            ),
             (Unavailable::TimedOut, Code::Unavailable, "not-executed", None),
             (Unavailable::Stopped, Code::Unavailable, "not-executed", None),
         ];
@@ -340,12 +509,18 @@ mod tests {
 
     #[test]
     fn only_a_leader_elsewhere_redirects() {
-        let led_by = |leader: Option<Leader>, is_me| Leadership { term: Term(7), leader, is_me, serving: is_me };
+        let led_by = |leader: Option<Leader>, is_me| Leadership {
+            term: Term(7),
+            leader,
+            is_me,
+            serving: is_me,
+        };
         assert!(redirect(&led_by(None, false)).is_none());
         assert!(redirect(&led_by(Some(leader()), true)).is_none());
         let status = redirect(&led_by(Some(leader()), false)).expect("a redirect");
         assert_eq!(status.code(), Code::FailedPrecondition);
-        let trailers = ["id", "address", "term"].map(|name| trailer(&status, &format!("quorate-leader-{name}")));
+        let trailers =
+            ["id", "address", "term"].map(|name| trailer(&status, &format!("quorate-leader-{name}")));
         assert_eq!(trailers, [Some("2"), Some("b:2379"), Some("7")]);
         assert_eq!(stopping(&led_by(None, false)).code(), Code::Unavailable);
     }
@@ -355,15 +530,27 @@ mod tests {
         let nobody = Leadership::default();
         let cases = [
             (TransferError::NotLeader, Code::Unavailable, "not-executed"),
-            (TransferError::NotVoter(NodeId(9)), Code::InvalidArgument, "not-executed"),
-            (TransferError::NobodyElse, Code::FailedPrecondition, "not-executed"),
+            (
+                TransferError::NotVoter(NodeId(9)),
+                Code::InvalidArgument,
+                "not-executed",
+            ),
+            (
+                TransferError::NobodyElse,
+                Code::FailedPrecondition,
+                "not-executed",
+            ),
             (TransferError::TimedOut, Code::Unavailable, "unknown"),
             (TransferError::Busy, Code::ResourceExhausted, "not-executed"),
             (TransferError::Stopped, Code::Unavailable, "not-executed"),
         ];
         for (error, code, outcome) in cases {
             let status = transfer(error, &nobody);
-            assert_eq!((status.code(), trailer(&status, "quorate-outcome")), (code, Some(outcome)), "{error:?}");
+            assert_eq!(
+                (status.code(), trailer(&status, "quorate-outcome")),
+                (code, Some(outcome)),
+                "{error:?}"
+            );
         }
     }
 
@@ -380,7 +567,11 @@ mod tests {
             let response = explained(status.clone().into_http());
             let got = Status::from_header_map(response.headers()).expect("a status");
             assert_eq!(got.code(), code, "{status:?}");
-            assert_eq!(decode_detail(&got).expect("readable").is_some(), has_detail, "{status:?}");
+            assert_eq!(
+                decode_detail(&got).expect("readable").is_some(),
+                has_detail,
+                "{status:?}"
+            );
         }
         let fine = explained(Response::new(Body::empty()));
         assert!(!fine.headers().contains_key("grpc-status"));

@@ -31,7 +31,10 @@ pub(super) fn collection(collection: Collection) -> v1::Collection {
 }
 
 pub(super) fn shard(shard: Shard) -> v1::Shard {
-    v1::Shard { virtual_channel: shard.virtual_channel, physical_channel: shard.physical_channel }
+    v1::Shard {
+        virtual_channel: shard.virtual_channel,
+        physical_channel: shard.physical_channel,
+    }
 }
 
 pub(super) fn partition(partition: Partition) -> v1::Partition {
@@ -64,7 +67,10 @@ fn level_to_proto(level: ConsistencyLevel) -> v1::ConsistencyLevel {
 /// Unspecified means bounded, as in Milvus.
 pub(super) fn consistency_level(field: &str, number: i32) -> Result<ConsistencyLevel, Malformed> {
     let known = v1::ConsistencyLevel::try_from(number).map_err(|_| Malformed::unknown(field, number))?;
-    let level = ConsistencyLevel::ALL.iter().copied().find(|level| level_to_proto(*level) == known);
+    let level = ConsistencyLevel::ALL
+        .iter()
+        .copied()
+        .find(|level| level_to_proto(*level) == known);
     Ok(level.unwrap_or(ConsistencyLevel::Bounded))
 }
 
@@ -95,8 +101,14 @@ mod tests {
             database_id: DatabaseId(1),
             name: "books".to_owned(),
             description: "all of them".to_owned(),
-            schema: Schema { fields: vec![], dynamic_fields: true },
-            shards: vec![Shard { virtual_channel: "p_7v0".to_owned(), physical_channel: "p".to_owned() }],
+            schema: Schema {
+                fields: vec![],
+                dynamic_fields: true,
+            },
+            shards: vec![Shard {
+                virtual_channel: "p_7v0".to_owned(),
+                physical_channel: "p".to_owned(),
+            }],
             consistency_level: ConsistencyLevel::Strong,
             properties: properties.clone().into(),
             created_at: LogTime(9),
@@ -108,8 +120,14 @@ mod tests {
             database_id: 1,
             name: "books".to_owned(),
             description: "all of them".to_owned(),
-            schema: Some(v1::Schema { fields: vec![], dynamic_fields: true }),
-            shards: vec![v1::Shard { virtual_channel: "p_7v0".to_owned(), physical_channel: "p".to_owned() }],
+            schema: Some(v1::Schema {
+                fields: vec![],
+                dynamic_fields: true,
+            }),
+            shards: vec![v1::Shard {
+                virtual_channel: "p_7v0".to_owned(),
+                physical_channel: "p".to_owned(),
+            }],
             consistency_level: v1::ConsistencyLevel::Strong.into(),
             properties: properties.clone().into(),
             created_at_ms: 9,
@@ -125,7 +143,15 @@ mod tests {
             name: name.clone(),
             created_at,
         });
-        assert_eq!(shown, v1::Partition { id: 8, collection_id: 7, name: name.clone(), created_at_ms: 4 });
+        assert_eq!(
+            shown,
+            v1::Partition {
+                id: 8,
+                collection_id: 7,
+                name: name.clone(),
+                created_at_ms: 4
+            }
+        );
 
         let shown = database(Database {
             id: DatabaseId(2),
@@ -134,7 +160,15 @@ mod tests {
             created_at,
         });
         let properties = properties.into();
-        assert_eq!(shown, v1::Database { id: 2, name: name.clone(), properties, created_at_ms: 4 });
+        assert_eq!(
+            shown,
+            v1::Database {
+                id: 2,
+                name: name.clone(),
+                properties,
+                created_at_ms: 4
+            }
+        );
 
         let shown = alias(Alias {
             name: name.clone(),
@@ -143,6 +177,14 @@ mod tests {
             collection_name: "books".to_owned(),
         });
         let collection_name = "books".to_owned();
-        assert_eq!(shown, v1::Alias { name, database_id: 2, collection_id: 7, collection_name });
+        assert_eq!(
+            shown,
+            v1::Alias {
+                name,
+                database_id: 2,
+                collection_id: 7,
+                collection_name
+            }
+        );
     }
 }

@@ -17,9 +17,16 @@ pub(crate) struct Group {
 impl Group {
     pub(crate) fn of(status: &Status) -> Self {
         Self {
-            cluster_id: status.cluster.map(|cluster| cluster.to_bytes().to_vec()).unwrap_or_default(),
+            cluster_id: status
+                .cluster
+                .map(|cluster| cluster.to_bytes().to_vec())
+                .unwrap_or_default(),
             node_id: status.node.map_or(0, |node| node.0),
-            members: status.members.iter().map(|(member, voter)| self::member(member, *voter)).collect(),
+            members: status
+                .members
+                .iter()
+                .map(|(member, voter)| self::member(member, *voter))
+                .collect(),
         }
     }
 
@@ -73,7 +80,7 @@ pub(crate) fn status(status: &Status) -> v1::StatusResponse {
         purged_index: index(status.purged),
         revision: status.revision.0,
         feature_level: status.feature_level,
-        state_digest: status.digest.to_vec(),
+        state_digest: status.digest.to_be_bytes().to_vec(),
         collections: saturating(status.collections),
         partitions: saturating(status.partitions),
         sessions: saturating(status.sessions),
@@ -85,7 +92,11 @@ pub(crate) fn status(status: &Status) -> v1::StatusResponse {
         flush_p99_us: micros(status.flush_p99),
         peers: status.peers.iter().map(peer).collect(),
         last_leader_change: status.last_change.as_ref().map(leader_change),
-        fault: status.fault.as_ref().map(|fault| chain(&**fault)).unwrap_or_default(),
+        fault: status
+            .fault
+            .as_ref()
+            .map(|fault| chain(&**fault))
+            .unwrap_or_default(),
         warnings: status.warnings.clone(),
     }
 }
@@ -171,7 +182,10 @@ mod tests {
             role: Role::Leader,
             leadership: Leadership {
                 term: Term(7),
-                leader: Some(Leader { node: NodeId(2), client_address: "b:2379".to_owned() }),
+                leader: Some(Leader {
+                    node: NodeId(2),
+                    client_address: "b:2379".to_owned(),
+                }),
                 is_me: true,
                 serving: true,
             },
@@ -185,7 +199,7 @@ mod tests {
             purged: Some(Index(11)),
             revision: Revision(21),
             feature_level: 1,
-            digest: [9; 16],
+            digest: u128::from_be_bytes([9; 16]),
             collections: 31,
             partitions: 32,
             sessions: 33,
@@ -208,7 +222,9 @@ mod tests {
                 took: ms(5),
                 steps: vec![(Step::Detected, 1), (Step::FirstCommit, 2)],
             }),
-            fault: Some(Arc::new(Fault::Raft { why: "it broke".to_owned() })),
+            fault: Some(Arc::new(Fault::Raft {
+                why: "it broke".to_owned(),
+            })),
             warnings: vec!["slow".to_owned()],
         }
     }
@@ -216,31 +232,83 @@ mod tests {
     #[test]
     fn a_status_is_shown_whole() {
         let shown = status(&whole());
-        let leader = Some(v1::LeaderHint { node_id: 2, address: "b:2379".to_owned(), term: 7 });
+        let leader = Some(v1::LeaderHint {
+            node_id: 2,
+            address: "b:2379".to_owned(),
+            term: 7,
+        });
         let topology = shown.topology.clone().expect("a topology");
         assert_eq!((topology.node_id, topology.term, topology.leader), (2, 7, leader));
         assert_eq!(topology.cluster_id, ClusterId(0xc).to_bytes());
-        assert_eq!((topology.members[0].name.as_str(), topology.members[0].voter), ("b", true));
-        assert_eq!((shown.name.as_str(), shown.version.as_str(), shown.role()), ("b", "1.2.3", v1::Role::Leader));
+        assert_eq!(
+            (topology.members[0].name.as_str(), topology.members[0].voter),
+            ("b", true)
+        );
+        assert_eq!(
+            (shown.name.as_str(), shown.version.as_str(), shown.role()),
+            ("b", "1.2.3", v1::Role::Leader)
+        );
         assert_eq!((shown.boot_count, shown.uptime_ms), (3, 4));
-        assert_eq!([shown.last_log_index, shown.committed_index, shown.applied_index], [15, 14, 13]);
-        assert_eq!([shown.snapshot_index, shown.purged_index, shown.revision], [0, 11, 21]);
+        assert_eq!(
+            [shown.last_log_index, shown.committed_index, shown.applied_index],
+            [15, 14, 13]
+        );
+        assert_eq!(
+            [shown.snapshot_index, shown.purged_index, shown.revision],
+            [0, 11, 21]
+        );
         assert_eq!((shown.feature_level, shown.state_digest), (1, vec![9; 16]));
-        assert_eq!([shown.collections, shown.partitions, shown.sessions, shown.watchers], [31, 32, 33, 34]);
-        assert_eq!((shown.profile.as_str(), shown.heartbeat_ms, shown.election_timeout_ms), ("lan", 20, 80));
+        assert_eq!(
+            [
+                shown.collections,
+                shown.partitions,
+                shown.sessions,
+                shown.watchers
+            ],
+            [31, 32, 33, 34]
+        );
+        assert_eq!(
+            (
+                shown.profile.as_str(),
+                shown.heartbeat_ms,
+                shown.election_timeout_ms
+            ),
+            ("lan", 20, 80)
+        );
         assert_eq!((shown.flush_p50_us, shown.flush_p99_us), (1_000, 2_000));
-        let peer = v1::PeerStatus { node_id: 1, linked: true, round_trip_us: 1_000, matched_index: 12 };
+        let peer = v1::PeerStatus {
+            node_id: 1,
+            linked: true,
+            round_trip_us: 1_000,
+            matched_index: 12,
+        };
         assert_eq!(shown.peers, [peer]);
         let change = shown.last_leader_change.expect("a change");
-        assert_eq!((change.reason(), change.took_us, change.at_unix_ms), (v1::LeaderChangeReason::Crash, 5_000, 99));
-        let steps: Vec<(&str, u64)> = change.phases.iter().map(|p| (p.name.as_str(), p.monotonic_ns)).collect();
+        assert_eq!(
+            (change.reason(), change.took_us, change.at_unix_ms),
+            (v1::LeaderChangeReason::Crash, 5_000, 99)
+        );
+        let steps: Vec<(&str, u64)> = change
+            .phases
+            .iter()
+            .map(|p| (p.name.as_str(), p.monotonic_ns))
+            .collect();
         assert_eq!(steps, [("detected", 1), ("first_commit", 2)]);
-        assert_eq!((shown.fault.as_str(), shown.warnings), ("the consensus stopped: it broke", vec!["slow".to_owned()]));
+        assert_eq!(
+            (shown.fault.as_str(), shown.warnings),
+            ("the consensus stopped: it broke", vec!["slow".to_owned()])
+        );
     }
 
     #[test]
     fn who_is_not_part_of_a_group_names_none() {
-        let forming = Status { cluster: None, node: None, members: vec![], leadership: Leadership::default(), ..whole() };
+        let forming = Status {
+            cluster: None,
+            node: None,
+            members: vec![],
+            leadership: Leadership::default(),
+            ..whole()
+        };
         let topology = Group::of(&forming).topology(&forming.leadership);
         assert_eq!(topology, v1::Topology::default());
     }
@@ -248,6 +316,9 @@ mod tests {
     #[test]
     fn node_zero_lets_the_leader_choose() {
         assert_eq!(successor(&v1::TransferLeadershipRequest { to: 0 }), None);
-        assert_eq!(successor(&v1::TransferLeadershipRequest { to: 3 }), Some(NodeId(3)));
+        assert_eq!(
+            successor(&v1::TransferLeadershipRequest { to: 3 }),
+            Some(NodeId(3))
+        );
     }
 }

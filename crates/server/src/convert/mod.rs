@@ -44,22 +44,29 @@ impl Malformed {
 
     /// The field is an enum and its number means nothing here.
     fn unknown(field: impl Into<String>, number: i32) -> Self {
-        Self::new(field, format!("has the unknown value {number}; is the client of a later release?"))
+        Self::new(
+            field,
+            format!("has the unknown value {number}; is the client of a later release?"),
+        )
     }
 
     /// The same fault, as seen from the message that holds this one under `outer`.
     pub(crate) fn under(self, outer: &str) -> Self {
         let Self { field, why } = self;
-        Self { field: format!("{outer}.{field}"), why }
+        Self {
+            field: format!("{outer}.{field}"),
+            why,
+        }
     }
 }
 
 /// Takes a text of at most `bytes_max`.
 fn text(field: &str, text: String, bytes_max: usize) -> Result<String, Malformed> {
     match text.len() {
-        bytes if bytes > bytes_max => {
-            Err(Malformed::new(field, format!("has {bytes} bytes; at most {bytes_max} are allowed")))
-        }
+        bytes if bytes > bytes_max => Err(Malformed::new(
+            field,
+            format!("has {bytes} bytes; at most {bytes_max} are allowed"),
+        )),
         _ => Ok(text),
     }
 }
@@ -76,9 +83,10 @@ fn description(field: &str, description: String) -> Result<String, Malformed> {
 /// Checks that a list is not too long.
 fn count(field: &str, count: usize, max: usize) -> Result<(), Malformed> {
     match count {
-        count if count > max => {
-            Err(Malformed::new(field, format!("has {count} entries; at most {max} are allowed")))
-        }
+        count if count > max => Err(Malformed::new(
+            field,
+            format!("has {count} entries; at most {max} are allowed"),
+        )),
         _ => Ok(()),
     }
 }
@@ -87,7 +95,10 @@ fn properties(field: &str, properties: BTreeMap<String, String>) -> Result<Prope
     count(field, properties.len(), PROPERTIES_MAX)?;
     for (key, value) in &properties {
         let long = |what, bytes, max| {
-            Malformed::new(field, format!("has a {what} of {bytes} bytes; at most {max} are allowed"))
+            Malformed::new(
+                field,
+                format!("has a {what} of {bytes} bytes; at most {max} are allowed"),
+            )
         };
         if key.len() > PROPERTY_KEY_BYTES_MAX {
             return Err(long("key", key.len(), PROPERTY_KEY_BYTES_MAX));
@@ -104,7 +115,10 @@ fn keys(field: &str, keys: Vec<String>) -> Result<Vec<String>, Malformed> {
     count(field, keys.len(), PROPERTIES_MAX)?;
     for (index, key) in keys.iter().enumerate() {
         if key.len() > PROPERTY_KEY_BYTES_MAX {
-            let why = format!("has {} bytes; at most {PROPERTY_KEY_BYTES_MAX} are allowed", key.len());
+            let why = format!(
+                "has {} bytes; at most {PROPERTY_KEY_BYTES_MAX} are allowed",
+                key.len()
+            );
             return Err(Malformed::new(format!("{field}[{index}]"), why));
         }
     }
@@ -116,15 +130,25 @@ mod tests {
     use super::*;
 
     fn map(count: usize, key: &str, value: &str) -> BTreeMap<String, String> {
-        (0..count).map(|index| (format!("{key}{index}"), value.to_owned())).collect()
+        (0..count)
+            .map(|index| (format!("{key}{index}"), value.to_owned()))
+            .collect()
     }
 
     #[test]
     fn texts_lists_and_properties_have_limits() {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         let cases: Vec<(&str, Result<(), Malformed>, Option<&str>)> = vec![
-            ("an empty name is the machine's to judge", name("name", String::new()).map(drop), None),
-            ("the longest name", name("name", long[1..].to_owned()).map(drop), None),
+            (
+                "an empty name is the machine's to judge",
+                name("name", String::new()).map(drop),
+                None,
+            ),
+            (
+                "the longest name",
+                name("name", long[1..].to_owned()).map(drop),
+                None,
+            ),
             (
                 "a name too long",
                 name("name", long.clone()).map(drop),
@@ -135,7 +159,11 @@ mod tests {
                 name("name", "é".repeat(128)).map(drop),
                 Some("name has 256 bytes; at most 255 are allowed"),
             ),
-            ("as many properties as there may be", properties("set", map(64, "k", "v")).map(drop), None),
+            (
+                "as many properties as there may be",
+                properties("set", map(64, "k", "v")).map(drop),
+                None,
+            ),
             (
                 "too many properties",
                 properties("set", map(65, "k", "v")).map(drop),
@@ -163,7 +191,11 @@ mod tests {
             ),
         ];
         for (case, got, want) in cases {
-            assert_eq!(got.map_err(|malformed| malformed.to_string()).err().as_deref(), want, "{case}");
+            assert_eq!(
+                got.map_err(|malformed| malformed.to_string()).err().as_deref(),
+                want,
+                "{case}"
+            );
         }
     }
 

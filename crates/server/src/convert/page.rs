@@ -51,7 +51,10 @@ fn read_upto<T, M: Message>(
     }
     let (mut rows, mut bytes, mut left) = (Vec::new(), 0, wanted);
     loop {
-        let step = PageRequest { rows: left.min(ROWS_PER_STEP), token };
+        let step = PageRequest {
+            rows: left.min(ROWS_PER_STEP),
+            token,
+        };
         left -= step.rows;
         let page = list(&step)?;
         for item in page.items {
@@ -76,23 +79,40 @@ mod tests {
             let from: u32 = request.token.parse().unwrap_or(0);
             let to = count.min(from + request.rows);
             let next_token = if to < count { to.to_string() } else { String::new() };
-            Ok(Page { items: (from..to).collect(), next_token })
+            Ok(Page {
+                items: (from..to).collect(),
+                next_token,
+            })
         }
     }
 
     fn row(number: u32) -> v1::Partition {
         // 12 bytes each with its tag and length.
-        v1::Partition { name: format!("{number:010}"), ..Default::default() }
+        v1::Partition {
+            name: format!("{number:010}"),
+            ..Default::default()
+        }
     }
 
     #[test]
     fn pages_end_with_the_rows_wanted_the_listing_or_the_bytes() {
-        let page = |rows, token: &str| Some(v1::Page { rows, token: token.to_owned() });
+        let page = |rows, token: &str| {
+            Some(v1::Page {
+                rows,
+                token: token.to_owned(),
+            })
+        };
         let cases: Vec<(&str, u32, Option<v1::Page>, usize, (usize, &str))> = vec![
             ("nothing", 0, None, usize::MAX, (0, "")),
             ("all of a short listing", 5, None, usize::MAX, (5, "")),
             ("the default", 300, None, usize::MAX, (100, "100")),
-            ("zero stands for the default", 300, page(0, "250"), usize::MAX, (50, "")),
+            (
+                "zero stands for the default",
+                300,
+                page(0, "250"),
+                usize::MAX,
+                (50, ""),
+            ),
             ("as many as wanted", 300, page(9, ""), usize::MAX, (9, "9")),
             ("exactly to the end", 9, page(9, ""), usize::MAX, (9, "")),
             ("from a token on", 300, page(9, "200"), usize::MAX, (9, "209")),
@@ -111,15 +131,24 @@ mod tests {
             assert_eq!(request.rows, 1_001);
             Err(Refusal::CollectionLimit)
         };
-        let page = v1::Page { rows: 1_001, token: String::new() };
+        let page = v1::Page {
+            rows: 1_001,
+            token: String::new(),
+        };
         assert_eq!(read(Some(&page), refuse, row), Err(Refusal::CollectionLimit));
     }
 
     #[test]
     fn a_token_that_cannot_be_one_is_malformed() {
-        let page = v1::Page { rows: 0, token: "f".repeat(1_025) };
+        let page = v1::Page {
+            rows: 0,
+            token: "f".repeat(1_025),
+        };
         let malformed = check(Some(&page)).expect_err("too long");
-        assert_eq!(malformed.to_string(), "page.token has 1025 bytes; at most 1024 are allowed");
+        assert_eq!(
+            malformed.to_string(),
+            "page.token has 1025 bytes; at most 1024 are allowed"
+        );
         assert_eq!(check(None), Ok(()));
     }
 }

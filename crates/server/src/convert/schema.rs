@@ -15,7 +15,10 @@ pub(super) fn from_proto(schema: v1::Schema) -> Result<Schema, Malformed> {
             field_from_proto(field).map_err(|malformed| malformed.under(&format!("fields[{index}]")))
         })
         .collect();
-    Ok(Schema { fields: fields?, dynamic_fields: schema.dynamic_fields })
+    Ok(Schema {
+        fields: fields?,
+        dynamic_fields: schema.dynamic_fields,
+    })
 }
 
 fn field_from_proto(field: v1::Field) -> Result<Field, Malformed> {
@@ -44,15 +47,22 @@ fn field_from_proto(field: v1::Field) -> Result<Field, Malformed> {
 
 fn default_from_proto(value: v1::DefaultValue) -> Result<DefaultValue, Malformed> {
     use v1::default_value::Kind;
-    Ok(match value.kind.ok_or_else(|| Malformed::missing("default_value.kind"))? {
-        Kind::BoolValue(value) => DefaultValue::Bool(value),
-        Kind::IntValue(value) => DefaultValue::Int(value),
-        Kind::FloatValue(value) => DefaultValue::Float(value),
-        Kind::DoubleValue(value) => DefaultValue::Double(value),
-        Kind::StringValue(value) => {
-            DefaultValue::String(text("default_value.string_value", value, VARCHAR_BYTES_MAX as usize)?)
-        }
-    })
+    Ok(
+        match value
+            .kind
+            .ok_or_else(|| Malformed::missing("default_value.kind"))?
+        {
+            Kind::BoolValue(value) => DefaultValue::Bool(value),
+            Kind::IntValue(value) => DefaultValue::Int(value),
+            Kind::FloatValue(value) => DefaultValue::Float(value),
+            Kind::DoubleValue(value) => DefaultValue::Double(value),
+            Kind::StringValue(value) => DefaultValue::String(text(
+                "default_value.string_value",
+                value,
+                VARCHAR_BYTES_MAX as usize,
+            )?),
+        },
+    )
 }
 
 fn data_type(field: &str, number: i32) -> Result<DataType, Malformed> {
@@ -64,7 +74,10 @@ fn data_type(field: &str, number: i32) -> Result<DataType, Malformed> {
 /// The schema of a collection that is there.
 pub(super) fn to_proto(schema: Schema) -> v1::Schema {
     let fields = schema.fields.into_iter().map(field_to_proto).collect();
-    v1::Schema { fields, dynamic_fields: schema.dynamic_fields }
+    v1::Schema {
+        fields,
+        dynamic_fields: schema.dynamic_fields,
+    }
 }
 
 fn field_to_proto(field: Field) -> v1::Field {
@@ -73,7 +86,10 @@ fn field_to_proto(field: Field) -> v1::Field {
         name: field.name,
         description: field.description,
         data_type: type_to_proto(field.data_type).into(),
-        element_type: field.element_type.map_or(v1::DataType::Unspecified, type_to_proto).into(),
+        element_type: field
+            .element_type
+            .map_or(v1::DataType::Unspecified, type_to_proto)
+            .into(),
         primary_key: field.primary_key,
         auto_id: field.auto_id,
         partition_key: field.partition_key,
@@ -120,7 +136,10 @@ fn type_to_proto(data_type: DataType) -> v1::DataType {
 }
 
 fn type_from_proto(data_type: v1::DataType) -> Option<DataType> {
-    DataType::ALL.iter().copied().find(|known| type_to_proto(*known) == data_type)
+    DataType::ALL
+        .iter()
+        .copied()
+        .find(|known| type_to_proto(*known) == data_type)
 }
 
 #[cfg(test)]
@@ -128,12 +147,19 @@ mod tests {
     use super::*;
 
     fn field(name: &str, data_type: i32) -> v1::Field {
-        v1::Field { name: name.to_owned(), data_type, ..Default::default() }
+        v1::Field {
+            name: name.to_owned(),
+            data_type,
+            ..Default::default()
+        }
     }
 
     fn schema(field: v1::Field) -> v1::Schema {
         let first = self::field("id", v1::DataType::Int64.into());
-        v1::Schema { fields: vec![first, field], dynamic_fields: true }
+        v1::Schema {
+            fields: vec![first, field],
+            dynamic_fields: true,
+        }
     }
 
     #[test]
@@ -171,7 +197,10 @@ mod tests {
 
     #[test]
     fn ids_that_a_client_makes_up_are_left_out() {
-        let declared = v1::Field { id: 7, ..field("f", v1::DataType::Int64.into()) };
+        let declared = v1::Field {
+            id: 7,
+            ..field("f", v1::DataType::Int64.into())
+        };
         let read = from_proto(schema(declared)).expect("well-formed");
         assert_eq!(read.fields[1].id, 0);
     }
@@ -184,10 +213,21 @@ mod tests {
             change(&mut field);
             schema(field)
         };
-        let many = v1::Schema { fields: vec![field("f", int64); 65], dynamic_fields: false };
+        let many = v1::Schema {
+            fields: vec![field("f", int64); 65],
+            dynamic_fields: false,
+        };
         let cases: Vec<(&str, v1::Schema, &str)> = vec![
-            ("too many fields", many, "fields has 65 entries; at most 64 are allowed"),
-            ("no type", with(|field| field.data_type = 0), "fields[1].data_type is missing"),
+            (
+                "too many fields",
+                many,
+                "fields has 65 entries; at most 64 are allowed",
+            ),
+            (
+                "no type",
+                with(|field| field.data_type = 0),
+                "fields[1].data_type is missing",
+            ),
             (
                 "a type of the future",
                 with(|field| field.data_type = 99),
@@ -220,7 +260,11 @@ mod tests {
             ),
         ];
         for (case, schema, want) in cases {
-            assert_eq!(from_proto(schema).map_err(|m| m.to_string()), Err(want.to_owned()), "{case}");
+            assert_eq!(
+                from_proto(schema).map_err(|m| m.to_string()),
+                Err(want.to_owned()),
+                "{case}"
+            );
         }
     }
 }

@@ -31,14 +31,26 @@ pub(crate) trait Write: Sized + Send + 'static {
 
 /// Checks a request id: absent, or complete. The floor is the machine's to judge.
 fn request_id(request: Option<v1::RequestId>) -> Result<Option<RequestId>, Malformed> {
-    let Some(v1::RequestId { client_id, sequence, floor }) = request else {
+    let Some(v1::RequestId {
+        client_id,
+        sequence,
+        floor,
+    }) = request
+    else {
         return Ok(None);
     };
     let client = self::client_id(&client_id).map_err(|malformed| malformed.under("request"))?;
     if sequence == 0 {
-        return Err(Malformed::new("request.sequence", "is 0; requests are numbered from 1 upwards"));
+        return Err(Malformed::new(
+            "request.sequence",
+            "is 0; requests are numbered from 1 upwards",
+        ));
     }
-    Ok(Some(RequestId { client, sequence, floor }))
+    Ok(Some(RequestId {
+        client,
+        sequence,
+        floor,
+    }))
 }
 
 /// Checks the id of a client.
@@ -52,7 +64,10 @@ impl Write for v1::RegisterRequest {
 
     fn proposal(self) -> Result<Proposal, Malformed> {
         let client = client_id(&self.client_id)?;
-        Ok(Proposal { command: Command::RegisterClient { client }, request: None })
+        Ok(Proposal {
+            command: Command::RegisterClient { client },
+            request: None,
+        })
     }
 
     fn answer(reply: Reply) -> Option<Self::Answer> {
@@ -61,7 +76,10 @@ impl Write for v1::RegisterRequest {
             return None;
         };
         let answers_max = u32::try_from(CLIENT_ANSWERS_MAX).unwrap_or(u32::MAX);
-        Some(v1::RegisterResponse { answers_max, idle_ms: CLIENT_IDLE_MS })
+        Some(v1::RegisterResponse {
+            answers_max,
+            idle_ms: CLIENT_IDLE_MS,
+        })
     }
 }
 
@@ -215,7 +233,9 @@ streamed! {
 
 #[cfg(test)]
 mod tests {
-    use quorate_replica::machine::{CollectionId, ConsistencyLevel, CreateCollection, DatabaseId, Schema, Shard};
+    use quorate_replica::machine::{
+        CollectionId, ConsistencyLevel, CreateCollection, DatabaseId, Schema, Shard,
+    };
 
     use super::*;
 
@@ -224,17 +244,33 @@ mod tests {
     }
 
     fn id(client_id: Vec<u8>, sequence: u64) -> Option<v1::RequestId> {
-        Some(v1::RequestId { client_id, sequence, floor: 3 })
+        Some(v1::RequestId {
+            client_id,
+            sequence,
+            floor: 3,
+        })
     }
 
     #[test]
     fn a_request_id_is_absent_or_complete() {
-        let whole = RequestId { client: ClientId(0x0707_0707_0707_0707_0707_0707_0707_0707), sequence: 4, floor: 3 };
+        let whole = RequestId {
+            client: ClientId(0x0707_0707_0707_0707_0707_0707_0707_0707),
+            sequence: 4,
+            floor: 3,
+        };
         let cases = [
             ("none", None, Ok(None)),
             ("a whole one", id(vec![7; 16], 4), Ok(Some(whole))),
-            ("no client", id(vec![], 4), Err("request.client_id has 0 bytes; it needs 16")),
-            ("a long client", id(vec![7; 17], 4), Err("request.client_id has 17 bytes; it needs 16")),
+            (
+                "no client",
+                id(vec![], 4),
+                Err("request.client_id has 0 bytes; it needs 16"),
+            ),
+            (
+                "a long client",
+                id(vec![7; 17], 4),
+                Err("request.client_id has 17 bytes; it needs 16"),
+            ),
             (
                 "no sequence",
                 id(vec![7; 16], 0),
@@ -242,7 +278,11 @@ mod tests {
             ),
         ];
         for (case, request, want) in cases {
-            assert_eq!(request_id(request).map_err(|m| m.to_string()), want.map_err(n), "{case}");
+            assert_eq!(
+                request_id(request).map_err(|m| m.to_string()),
+                want.map_err(n),
+                "{case}"
+            );
         }
     }
 
@@ -253,7 +293,10 @@ mod tests {
             database: n("db"),
             name: n("books"),
             description: n("all"),
-            schema: Some(v1::Schema { fields: vec![], dynamic_fields: true }),
+            schema: Some(v1::Schema {
+                fields: vec![],
+                dynamic_fields: true,
+            }),
             shards: 2,
             consistency_level: 0,
             properties: [(n("k"), n("v"))].into(),
@@ -265,7 +308,10 @@ mod tests {
             database: n("db"),
             name: n("books"),
             description: n("all"),
-            schema: Schema { fields: vec![], dynamic_fields: true },
+            schema: Schema {
+                fields: vec![],
+                dynamic_fields: true,
+            },
             shards: 2,
             consistency_level: ConsistencyLevel::Bounded,
             properties: [(n("k"), n("v"))].into(),
@@ -277,7 +323,10 @@ mod tests {
     #[test]
     fn an_absent_description_is_not_an_empty_one() {
         for description in [None, Some(n(""))] {
-            let request = v1::AlterCollectionRequest { description: description.clone(), ..Default::default() };
+            let request = v1::AlterCollectionRequest {
+                description: description.clone(),
+                ..Default::default()
+            };
             let proposal = request.proposal().expect("well-formed");
             let Command::AlterCollection(alter) = proposal.command else {
                 panic!("another command");
@@ -291,10 +340,16 @@ mod tests {
         use v1::write_request::Write as Wrapped;
         let long = "x".repeat(256);
         let cases: Vec<(Wrapped, &str)> = vec![
-            (Wrapped::CreateCollection(v1::CreateCollectionRequest::default()), "create_collection.schema"),
+            (
+                Wrapped::CreateCollection(v1::CreateCollectionRequest::default()),
+                "create_collection.schema",
+            ),
             (
                 Wrapped::CreateCollection(v1::CreateCollectionRequest {
-                    schema: Some(v1::Schema { fields: vec![v1::Field::default()], dynamic_fields: false }),
+                    schema: Some(v1::Schema {
+                        fields: vec![v1::Field::default()],
+                        dynamic_fields: false,
+                    }),
                     ..Default::default()
                 }),
                 "create_collection.schema.fields[0].data_type",
@@ -315,19 +370,31 @@ mod tests {
                 "rename_collection.new_database",
             ),
             (
-                Wrapped::AlterAlias(v1::AlterAliasRequest { alias: long.clone(), ..Default::default() }),
+                Wrapped::AlterAlias(v1::AlterAliasRequest {
+                    alias: long.clone(),
+                    ..Default::default()
+                }),
                 "alter_alias.alias",
             ),
             (
-                Wrapped::DropPartition(v1::DropPartitionRequest { collection: long.clone(), ..Default::default() }),
+                Wrapped::DropPartition(v1::DropPartitionRequest {
+                    collection: long.clone(),
+                    ..Default::default()
+                }),
                 "drop_partition.collection",
             ),
             (
-                Wrapped::AlterDatabase(v1::AlterDatabaseRequest { remove: vec![long], ..Default::default() }),
+                Wrapped::AlterDatabase(v1::AlterDatabaseRequest {
+                    remove: vec![long],
+                    ..Default::default()
+                }),
                 "alter_database.remove[0]",
             ),
             (
-                Wrapped::AllocateIds(v1::AllocateIdsRequest { request: id(vec![], 1), count: 1 }),
+                Wrapped::AllocateIds(v1::AllocateIdsRequest {
+                    request: id(vec![], 1),
+                    count: 1,
+                }),
                 "allocate_ids.request.client_id",
             ),
         ];
@@ -339,8 +406,14 @@ mod tests {
 
     #[test]
     fn replies_become_answers_and_none_that_of_another_write() {
-        let shards = vec![Shard { virtual_channel: n("p_9v0"), physical_channel: n("p") }];
-        let created = Reply::CollectionCreated { id: CollectionId(9), shards };
+        let shards = vec![Shard {
+            virtual_channel: n("p_9v0"),
+            physical_channel: n("p"),
+        }];
+        let created = Reply::CollectionCreated {
+            id: CollectionId(9),
+            shards,
+        };
         let answer = v1::CreateCollectionRequest::answer(created.clone()).expect("its answer");
         assert_eq!((answer.collection_id, answer.shards.len()), (9, 1));
         assert!(v1::CreateDatabaseRequest::answer(created).is_none());
@@ -351,7 +424,10 @@ mod tests {
         let write = v1::write_request::Write::CreateDatabase(v1::CreateDatabaseRequest::default());
         let word = streamed(write).expect("well-formed").word;
         let want = v1::CreateDatabaseResponse { database_id: 3 };
-        assert_eq!(word(created), Some(v1::write_response::Answer::CreateDatabase(want)));
+        assert_eq!(
+            word(created),
+            Some(v1::write_response::Answer::CreateDatabase(want))
+        );
         assert_eq!(word(Reply::AliasAltered), None);
 
         let ids = v1::AllocateIdsRequest::answer(Reply::IdsAllocated { first: 5, count: 2 });

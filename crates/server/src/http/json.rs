@@ -62,7 +62,7 @@ pub(super) fn status(status: &Status, readiness: &Readiness) -> Value {
         "purged_index": index(status.purged),
         "revision": status.revision.0,
         "feature_level": status.feature_level,
-        "state_digest": hex(&status.digest),
+        "state_digest": format!("{:032x}", status.digest),
         "collections": status.collections,
         "partitions": status.partitions,
         "sessions": status.sessions,
@@ -92,9 +92,4 @@ fn leader_change(change: &LeaderChange) -> Value {
         "took_us": change.took.as_micros(),
         "phases": phases,
     })
-}
-
-/// Bytes as people compare them.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -81,7 +81,10 @@ async fn livez(State(replica): State<Replica>) -> Response {
 fn liveness(fault: Option<&Arc<Fault>>) -> (StatusCode, String) {
     match fault {
         None => (StatusCode::OK, "ok\n".to_owned()),
-        Some(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("stopped by a fault: {}\n", chain(&**fault))),
+        Some(fault) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("stopped by a fault: {}\n", chain(&**fault)),
+        ),
     }
 }
 
@@ -102,7 +105,11 @@ async fn status_json(State(replica): State<Replica>) -> Response {
 }
 
 async fn status_page(State(replica): State<Replica>) -> Response {
-    answer(StatusCode::OK, HTML, page::status(&replica.status(), &replica.readiness()))
+    answer(
+        StatusCode::OK,
+        HTML,
+        page::status(&replica.status(), &replica.readiness()),
+    )
 }
 
 async fn nothing_here() -> Response {
@@ -117,7 +124,9 @@ mod tests {
     #[test]
     fn only_a_fault_ends_liveness() {
         assert_eq!(liveness(None), (StatusCode::OK, "ok\n".to_owned()));
-        let fault = Arc::new(Fault::Raft { why: "it broke".to_owned() });
+        let fault = Arc::new(Fault::Raft {
+            why: "it broke".to_owned(),
+        });
         let (code, body) = liveness(Some(&fault));
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(body, "stopped by a fault: the consensus stopped: it broke\n");

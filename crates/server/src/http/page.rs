@@ -8,8 +8,6 @@ use std::time::Duration;
 use quorate_replica::{Readiness, Status, chain};
 use quorate_types::{Index, NodeId};
 
-use super::json::hex;
-
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:56rem;padding:0 1rem;\
 color:#1b1f24;background:#fff}h1{font-size:1.3rem;margin:0}h2{font-size:1rem;margin:1.6rem 0 .4rem}\
 table{border-collapse:collapse;width:100%}td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top;\
@@ -62,12 +60,23 @@ fn article(role: &str) -> String {
 fn group(page: &mut Page, status: &Status) {
     page.heading("Group");
     page.table(|page| {
-        page.row("Cluster", &status.cluster.map_or("none yet".to_owned(), |cluster| cluster.to_string()));
-        page.row("Node", &status.node.map_or("none yet".to_owned(), |node| node.to_string()));
+        page.row(
+            "Cluster",
+            &status
+                .cluster
+                .map_or("none yet".to_owned(), |cluster| cluster.to_string()),
+        );
+        page.row(
+            "Node",
+            &status.node.map_or("none yet".to_owned(), |node| node.to_string()),
+        );
         let leader = status.leadership.leader.as_ref();
         let leader =
             leader.map(|leader| format!("{}, at {}", named(status, leader.node), leader.client_address));
-        page.row("Leader", &leader.unwrap_or_else(|| "nobody is known to lead".to_owned()));
+        page.row(
+            "Leader",
+            &leader.unwrap_or_else(|| "nobody is known to lead".to_owned()),
+        );
         page.row("Term", &status.leadership.term.to_string());
         if let Some(change) = &status.last_change {
             let text = format!(
@@ -85,7 +94,9 @@ fn group(page: &mut Page, status: &Status) {
 
 fn named(status: &Status, node: NodeId) -> String {
     let member = status.members.iter().find(|(member, _)| member.node == node);
-    member.map_or(format!("node {node}"), |(member, _)| format!("{} (node {node})", member.name))
+    member.map_or(format!("node {node}"), |(member, _)| {
+        format!("{} (node {node})", member.name)
+    })
 }
 
 fn members(page: &mut Page, status: &Status) {
@@ -94,12 +105,26 @@ fn members(page: &mut Page, status: &Status) {
     }
     page.heading("Members");
     page.table(|page| {
-        page.header(&["Name", "Node", "Clients", "Vote", "Link", "Round trip", "Has the log up to"]);
+        page.header(&[
+            "Name",
+            "Node",
+            "Clients",
+            "Vote",
+            "Link",
+            "Round trip",
+            "Has the log up to",
+        ]);
         for (member, voter) in &status.members {
             let peer = status.peers.iter().find(|peer| peer.node == member.node);
             let link = peer.map_or("itself", |peer| if peer.linked { "up" } else { "down" });
-            let round_trip = peer.and_then(|peer| peer.round_trip).map(time).unwrap_or_default();
-            let matched = peer.and_then(|peer| peer.matched).map(|index| index.to_string()).unwrap_or_default();
+            let round_trip = peer
+                .and_then(|peer| peer.round_trip)
+                .map(time)
+                .unwrap_or_default();
+            let matched = peer
+                .and_then(|peer| peer.matched)
+                .map(|index| index.to_string())
+                .unwrap_or_default();
             page.cells(&[
                 member.name.as_str(),
                 &member.node.to_string(),
@@ -122,7 +147,14 @@ fn log(page: &mut Page, status: &Status) {
         page.row("Applied", &index(status.applied));
         page.row("Snapshot", &index(status.snapshot));
         page.row("Purged", &index(status.purged));
-        page.row("Flush", &format!("{} median, {} 99th percentile", time(status.flush_p50), time(status.flush_p99)));
+        page.row(
+            "Flush",
+            &format!(
+                "{} median, {} 99th percentile",
+                time(status.flush_p50),
+                time(status.flush_p99)
+            ),
+        );
     });
 }
 
@@ -130,7 +162,7 @@ fn rest(page: &mut Page, status: &Status) {
     page.heading("State");
     page.table(|page| {
         page.row("Revision", &status.revision.to_string());
-        page.row("Digest", &hex(&status.digest));
+        page.row("Digest", &format!("{:032x}", status.digest));
         page.row("Feature level", &status.feature_level.to_string());
         page.row("Collections", &status.collections.to_string());
         page.row("Partitions", &status.partitions.to_string());

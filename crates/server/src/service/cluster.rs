@@ -79,7 +79,14 @@ struct TopologyWatch {
 impl TopologyWatch {
     fn new(replica: Replica, ending: CancellationToken) -> Self {
         let (leadership, members) = (replica.leadership(), replica.members());
-        Self { replica, ending, leadership, members, group: Group::default(), due: None }
+        Self {
+            replica,
+            ending,
+            leadership,
+            members,
+            group: Group::default(),
+            due: None,
+        }
     }
 
     async fn next(&mut self) -> Option<v1::Topology> {

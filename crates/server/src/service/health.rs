@@ -49,7 +49,9 @@ fn serving(replica: &Replica) -> ServingStatus {
 }
 
 fn answer(status: ServingStatus) -> HealthCheckResponse {
-    HealthCheckResponse { status: status.into() }
+    HealthCheckResponse {
+        status: status.into(),
+    }
 }
 
 #[tonic::async_trait]
@@ -68,19 +70,26 @@ impl Health for OfReplica {
         let known = SERVICES.contains(&request.get_ref().service.as_str());
         let (replica, ending) = (self.replica.clone(), self.ending.clone());
         let told: Option<ServingStatus> = None;
-        let messages = stream::unfold((replica, ending, told), move |(replica, ending, told)| async move {
-            loop {
-                // A watch of an unknown service waits for it to appear, as the protocol wants; here none ever does.
-                let now = if known { serving(&replica) } else { ServingStatus::ServiceUnknown };
-                if told != Some(now) {
-                    return Some((Ok(answer(now)), (replica, ending, Some(now))));
+        let messages = stream::unfold(
+            (replica, ending, told),
+            move |(replica, ending, told)| async move {
+                loop {
+                    // A watch of an unknown service waits for it to appear, as the protocol wants; here none ever does.
+                    let now = if known {
+                        serving(&replica)
+                    } else {
+                        ServingStatus::ServiceUnknown
+                    };
+                    if told != Some(now) {
+                        return Some((Ok(answer(now)), (replica, ending, Some(now))));
+                    }
+                    tokio::select! {
+                        () = sleep(LOOK_EVERY) => {}
+                        () = ending.cancelled() => return None,
+                    }
                 }
-                tokio::select! {
-                    () = sleep(LOOK_EVERY) => {}
-                    () = ending.cancelled() => return None,
-                }
-            }
-        });
+            },
+        );
         Ok(Response::new(Box::pin(messages)))
     }
 }

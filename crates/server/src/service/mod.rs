@@ -58,14 +58,18 @@ impl Services {
             .expect("the compiled protos are whole");
         let mut routes = Routes::builder();
         routes
-            .add_service(with_limit!(clients_server::ClientsServer(clients::Clients(led.clone()))))
+            .add_service(with_limit!(clients_server::ClientsServer(clients::Clients(
+                led.clone()
+            ))))
             .add_service(with_limit!(cluster_server::ClusterServer(cluster::Cluster {
                 led: led.clone(),
                 ending: ending.clone(),
             })))
             .add_service(with_limit!(ids_server::IdsServer(ids::Ids(led.clone()))))
             .add_service(with_limit!(root_server::RootServer(root::Root(led.clone()))))
-            .add_service(with_limit!(stale_root_server::StaleRootServer(stale_root::StaleRoot(led.clone()))))
+            .add_service(with_limit!(stale_root_server::StaleRootServer(
+                stale_root::StaleRoot(led.clone())
+            )))
             .add_service(with_limit!(sessions_server::SessionsServer(sessions)))
             .add_service(with_limit!(watch_server::WatchServer(watch::Watch {
                 led: led.clone(),

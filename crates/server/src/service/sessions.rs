@@ -25,7 +25,12 @@ impl v1::sessions_server::Sessions for Sessions {
     /// The headers leave at once; everything else, errors too, comes on the stream.
     async fn attach(&self, request: Request<Streaming<v1::AttachRequest>>) -> Answer<Self::AttachStream> {
         let attachments = Arc::clone(&self.attachments);
-        let stream = AttachStream::new(request.into_inner(), self.led.clone(), attachments, self.ending.clone());
+        let stream = AttachStream::new(
+            request.into_inner(),
+            self.led.clone(),
+            attachments,
+            self.ending.clone(),
+        );
         let messages = stream::unfold(stream, |mut stream| async move {
             let message = stream.next().await?;
             Some((message, stream))

@@ -7,16 +7,14 @@
 //! room for them, out of an immutable image and the replicated history; who falls behind what history keeps is cancelled
 //! and told where it begins.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, stream};
 use prost::Message;
 use quorate_api::v1;
-use quorate_replica::machine::{ChangeSet, Image, Resource};
-use quorate_replica::{Cancelled, Unavailable, Watcher};
-use quorate_types::Revision;
+use quorate_replica::machine::{ChangeSet, Image};
+use quorate_replica::{Cancelled, Replica, Unavailable, Watcher};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -41,7 +39,9 @@ impl v1::watch_server::Watch for Watch {
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
         let wanted = wanted(request.get_ref()).map_err(status::malformed)?;
-        let watch = self.begin(wanted).map_err(|unavailable| status::unavailable(&unavailable))?;
+        let watch = self
+            .begin(wanted)
+            .map_err(|unavailable| status::unavailable(&unavailable))?;
         let messages = stream::unfold(watch, |mut watch| async move {
             let message = watch.next().await?;
             Some((Ok::<_, Status>(message), watch))
@@ -61,6 +61,7 @@ impl Watch {
         };
         Ok(ChangeWatch {
             watcher: replica.watch(from)?,
+            replica: replica.clone(),
             wanted,
             state,
             is_synced: false,
@@ -75,14 +76,18 @@ impl Watch {
 type State = Box<dyn Iterator<Item = v1::Event> + Send>;
 
 fn state(image: Image, wanted: &Wanted) -> State {
-    let revision = image.revision();
-    let kinds: VecDeque<_> = wanted.kinds.iter().copied().collect();
-    let resources = kinds.into_iter().flat_map(move |kind| image.resources(kind));
-    Box::new(resources.map(move |(_, resource): (Revision, Resource)| existing(revision, resource)))
+    let source = image.clone();
+    let resources = wanted
+        .kinds
+        .clone()
+        .into_iter()
+        .flat_map(move |kind| source.resources(kind));
+    Box::new(resources.map(move |(_, resource)| existing(resource, &image)))
 }
 
 /// One watch.
 struct ChangeWatch {
+    replica: Replica,
     watcher: Watcher,
     wanted: Wanted,
     /// What is still to be delivered of the state.
@@ -135,7 +140,11 @@ impl ChangeWatch {
                 Ok(first) => first,
                 Err(why) => return cancelled(why),
             };
-            let events = self.gather(&first);
+            // At least as new as the changes: what it does not have of them is gone again.
+            let Ok(now) = self.replica.read_stale() else {
+                return cancelled(Cancelled::Stopped);
+            };
+            let events = self.gather(&first, &now.image);
             // Changes of other kinds alone are no news; the sign that is due says how far they went.
             if !events.is_empty() || Instant::now() >= due {
                 return self.message(events);
@@ -144,27 +153,35 @@ impl ChangeWatch {
     }
 
     /// The events of `first` and of whatever is there behind it, whole revisions, until a message is full.
-    fn gather(&mut self, first: &Arc<ChangeSet>) -> Vec<v1::Event> {
+    fn gather(&mut self, first: &Arc<ChangeSet>, now: &Image) -> Vec<v1::Event> {
         let mut gathered = Gathered::default();
-        gathered.extend(events(first, &self.wanted));
+        gathered.extend(events(first, &self.wanted, now));
         while !gathered.is_full() {
             // What fails now fails again on the next call, after these events.
             let Some(Ok(set)) = self.watcher.next().now_or_never() else {
                 break;
             };
-            gathered.extend(events(&set, &self.wanted));
+            gathered.extend(events(&set, &self.wanted, now));
         }
         gathered.events
     }
 
     fn synced(&mut self) -> v1::WatchResponse {
         self.is_synced = true;
-        v1::WatchResponse { synced: true, ..self.message(Vec::new()) }
+        v1::WatchResponse {
+            synced: true,
+            ..self.message(Vec::new())
+        }
     }
 
     fn message(&self, events: Vec<v1::Event>) -> v1::WatchResponse {
         let revision = self.watcher.next_revision().0.saturating_sub(1);
-        v1::WatchResponse { revision, events, synced: false, cancelled: None }
+        v1::WatchResponse {
+            revision,
+            events,
+            synced: false,
+            cancelled: None,
+        }
     }
 }
 
@@ -173,8 +190,14 @@ fn cancelled(why: Cancelled) -> v1::WatchResponse {
         Cancelled::Compacted { floor } => floor.0,
         Cancelled::Stopped => 0,
     };
-    let cancelled = v1::WatchCancelled { compacted_below, why: why.to_string() };
-    v1::WatchResponse { cancelled: Some(cancelled), ..Default::default() }
+    let cancelled = v1::WatchCancelled {
+        compacted_below,
+        why: why.to_string(),
+    };
+    v1::WatchResponse {
+        cancelled: Some(cancelled),
+        ..Default::default()
+    }
 }
 
 /// Events of one message.
@@ -210,12 +233,22 @@ fn batch(state: &mut State) -> Vec<v1::Event> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_types::Revision;
+
     use super::*;
 
     fn event(bytes: usize) -> v1::Event {
-        let alias = v1::Alias { name: "x".repeat(bytes), ..Default::default() };
-        let after = Some(v1::Resource { kind: Some(v1::resource::Kind::Alias(alias)) });
-        v1::Event { after, ..Default::default() }
+        let alias = v1::Alias {
+            name: "x".repeat(bytes),
+            ..Default::default()
+        };
+        let after = Some(v1::Resource {
+            kind: Some(v1::resource::Kind::Alias(alias)),
+        });
+        v1::Event {
+            after,
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -243,10 +276,15 @@ mod tests {
 
     #[test]
     fn a_cancellation_says_from_where_history_is_kept() {
-        let gone = cancelled(Cancelled::Compacted { floor: Revision(9) }).cancelled.expect("cancelled");
+        let gone = cancelled(Cancelled::Compacted { floor: Revision(9) })
+            .cancelled
+            .expect("cancelled");
         assert_eq!(gone.compacted_below, 9);
         assert!(gone.why.contains("revision 9"), "{}", gone.why);
         let stopped = cancelled(Cancelled::Stopped).cancelled.expect("cancelled");
-        assert_eq!(stopped.compacted_below, 0, "nothing is compacted; another replica goes on");
+        assert_eq!(
+            stopped.compacted_below, 0,
+            "nothing is compacted; another replica goes on"
+        );
     }
 }

@@ -121,7 +121,10 @@ async fn decide(led: Led, request: v1::WriteRequest) -> Decided {
         Err(Failed::Here(status)) => v1::write_response::Answer::Error(encode_status(&status)),
         Err(Failed::Everywhere(status)) => return Err(status),
     };
-    Ok(v1::WriteResponse { tag, answer: Some(answer) })
+    Ok(v1::WriteResponse {
+        tag,
+        answer: Some(answer),
+    })
 }
 
 /// Why a write has no answer of its kind.
@@ -142,9 +145,15 @@ async fn propose(led: &Led, request: v1::WriteRequest) -> Result<v1::write_respo
     let Streamed { proposal, word } = streamed(request.write.ok_or_else(|| Malformed::missing("write"))?)?;
     led.here().map_err(Failed::Everywhere)?;
     let deadline = Instant::now() + PATIENCE;
-    match led.replica().propose(&proposal.command, proposal.request, deadline).await {
+    match led
+        .replica()
+        .propose(&proposal.command, proposal.request, deadline)
+        .await
+    {
         Ok(decided) => {
-            let reply = decided.outcome.map_err(|refusal| Failed::Here(status::refused(&refusal)))?;
+            let reply = decided
+                .outcome
+                .map_err(|refusal| Failed::Here(status::refused(&refusal)))?;
             word(reply).ok_or_else(|| Failed::Here(status::number_used()))
         }
         Err(unavailable) => {

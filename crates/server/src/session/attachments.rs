@@ -56,8 +56,21 @@ impl Attachments {
         let mut state = self.lock();
         state.last_number += 1;
         let (number, over) = (state.last_number, CancellationToken::new());
-        state.streams.insert(session, Stream { number, epoch, over: over.clone() });
-        Attachment { all: Arc::clone(self), session, epoch, number, over }
+        state.streams.insert(
+            session,
+            Stream {
+                number,
+                epoch,
+                over: over.clone(),
+            },
+        );
+        Attachment {
+            all: Arc::clone(self),
+            session,
+            epoch,
+            number,
+            over,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -74,7 +87,12 @@ impl Attachments {
     /// Ends the streams of sessions that are over. `image` is asked for only when it is known which to look for: every
     /// session is in the state by the time it is attached, so one that is missing then is over and not merely new.
     fn compare(&self, image: impl FnOnce() -> Option<Image>) {
-        let streams = self.lock().streams.iter().map(|(id, stream)| (*id, stream.epoch, stream.over.clone())).collect();
+        let streams = self
+            .lock()
+            .streams
+            .iter()
+            .map(|(id, stream)| (*id, stream.epoch, stream.over.clone()))
+            .collect();
         let streams: Vec<(LeaseId, Epoch, CancellationToken)> = streams;
         let Some(image) = image() else {
             return;
@@ -111,7 +129,11 @@ impl Attachments {
             self.compare(image);
             loop {
                 match watcher.next().await {
-                    Ok(set) => set.changes.iter().filter_map(ended).for_each(|session| self.end(session)),
+                    Ok(set) => set
+                        .changes
+                        .iter()
+                        .filter_map(ended)
+                        .for_each(|session| self.end(session)),
                     Err(Cancelled::Compacted { .. }) => break,
                     Err(Cancelled::Stopped) => return,
                 }
@@ -135,7 +157,10 @@ impl Attachment {
     /// Lets go; says whether the session was still on this stream.
     pub(crate) fn detach(&self) -> bool {
         let mut state = self.all.lock();
-        let is_ours = state.streams.get(&self.session).is_some_and(|stream| stream.number == self.number);
+        let is_ours = state
+            .streams
+            .get(&self.session)
+            .is_some_and(|stream| stream.number == self.number);
         if is_ours {
             state.streams.remove(&self.session);
         }
@@ -181,7 +206,10 @@ mod tests {
         let (one, other) = (all.attach(S, Epoch(1)), all.attach(LeaseId(8), Epoch(2)));
         all.end(S);
         all.end(LeaseId(9));
-        assert_eq!((one.over.is_cancelled(), other.over.is_cancelled()), (true, false));
+        assert_eq!(
+            (one.over.is_cancelled(), other.over.is_cancelled()),
+            (true, false)
+        );
         all.compare(|| Some(Machine::genesis().image()));
         assert!(other.over.is_cancelled(), "no session is in an empty state");
     }

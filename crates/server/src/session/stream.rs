@@ -64,7 +64,13 @@ impl AttachStream {
         attachments: Arc<Attachments>,
         ending: CancellationToken,
     ) -> Self {
-        Self { requests, led, attachments, ending, phase: Phase::Opening }
+        Self {
+            requests,
+            led,
+            attachments,
+            ending,
+            phase: Phase::Opening,
+        }
     }
 
     /// The next message; `None` after the last.
@@ -110,9 +116,14 @@ impl AttachStream {
             () = self.ending.cancelled() => return Next::Fail(status::stopping(&self.led.leadership())),
         };
         let open = match first {
-            Ok(Ok(Some(v1::AttachRequest { kind: Some(Asked::Open(open)) }))) => open,
+            Ok(Ok(Some(v1::AttachRequest {
+                kind: Some(Asked::Open(open)),
+            }))) => open,
             Ok(Ok(Some(_))) => {
-                return Next::Fail(status::malformed(Malformed::new("open", "must be the first request")));
+                return Next::Fail(status::malformed(Malformed::new(
+                    "open",
+                    "must be the first request",
+                )));
             }
             Ok(Ok(None)) => return Next::Fail(status::malformed(Malformed::missing("open"))),
             Ok(Err(broken)) => return unreadable(&broken),
@@ -149,7 +160,10 @@ impl AttachStream {
                 Ok((grant, false))
             }
             Opening::Resume { session, epoch } => {
-                let renewed = self.renew(session, epoch, Some(deadline)).await.map_err(Next::Fail)?;
+                let renewed = self
+                    .renew(session, epoch, Some(deadline))
+                    .await
+                    .map_err(Next::Fail)?;
                 match renewed {
                     Ok(grant) => Ok((grant, true)),
                     // Whatever the reason, it is over for good.
@@ -168,7 +182,12 @@ impl AttachStream {
             attachment.over.cancel();
         }
         let (led, ending) = (self.led.clone(), self.ending.clone());
-        self.phase = Phase::Open(Hold { attachment, led, ending, in_order: false });
+        self.phase = Phase::Open(Hold {
+            attachment,
+            led,
+            ending,
+            in_order: false,
+        });
         Next::Say(Said::Opened(v1::SessionOpened {
             session_id: grant.session.0,
             epoch: grant.epoch.0,
@@ -191,10 +210,19 @@ impl AttachStream {
             asked = self.requests.message() => asked,
         };
         let closes = match asked {
-            Ok(Some(v1::AttachRequest { kind: Some(Asked::KeepAlive(_)) })) => false,
-            Ok(Some(v1::AttachRequest { kind: Some(Asked::Close(_)) })) => true,
-            Ok(Some(v1::AttachRequest { kind: Some(Asked::Open(_)) })) => {
-                let malformed = Malformed::new("open", "was sent already; open another stream for another session");
+            Ok(Some(v1::AttachRequest {
+                kind: Some(Asked::KeepAlive(_)),
+            })) => false,
+            Ok(Some(v1::AttachRequest {
+                kind: Some(Asked::Close(_)),
+            })) => true,
+            Ok(Some(v1::AttachRequest {
+                kind: Some(Asked::Open(_)),
+            })) => {
+                let malformed = Malformed::new(
+                    "open",
+                    "was sent already; open another stream for another session",
+                );
                 return Next::Fail(status::malformed(malformed));
             }
             Ok(Some(v1::AttachRequest { kind: None })) => {
@@ -287,7 +315,9 @@ impl Drop for Hold {
         let was_ours = self.attachment.detach();
         // A replica that stops or no longer leads breaks streams of workers that are well.
         let is_telling = self.led.leadership().serving && !self.ending.is_cancelled();
-        if was_ours && is_telling && !self.in_order
+        if was_ours
+            && is_telling
+            && !self.in_order
             && let Ok(sessions) = self.led.replica().sessions()
         {
             tracing::info!(session = %self.attachment.session, "a worker's stream broke");
@@ -301,11 +331,17 @@ fn said(kind: Said) -> v1::AttachResponse {
 }
 
 fn closed(why: Why) -> v1::SessionClosed {
-    v1::SessionClosed { why: why.into(), leader: None }
+    v1::SessionClosed {
+        why: why.into(),
+        leader: None,
+    }
 }
 
 fn moved(leader: Option<v1::LeaderHint>) -> v1::SessionClosed {
-    v1::SessionClosed { why: Why::LeaderChanged.into(), leader }
+    v1::SessionClosed {
+        why: Why::LeaderChanged.into(),
+        leader,
+    }
 }
 
 fn unreadable(broken: &Status) -> Next {
