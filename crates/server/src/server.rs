@@ -63,8 +63,10 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Server {
     options: Options,
-    /// No new connection and no new stream; the running ones are sent elsewhere.
+    /// Streams end, so that they go on elsewhere: the replica is about to stop, or a fault has stopped it.
     ending: CancellationToken,
+    /// No new connection and no new call.
+    draining: CancellationToken,
     /// What is left is cut off.
     cut: CancellationToken,
     /// Connections of clients.
@@ -80,6 +82,7 @@ impl Server {
         let server = Self {
             options,
             ending: CancellationToken::new(),
+            draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clients: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -97,16 +100,16 @@ impl Server {
         let connections = Connections {
             routes: services.routes(),
             tasks: server.clients.clone(),
-            ending: server.ending.clone(),
+            draining: server.draining.clone(),
             cut: server.cut.clone(),
         };
         let serve = move |stream| connections.clone().serve(stream);
-        let (clients, ending) = (server.clients.clone(), server.ending.clone());
+        let (clients, draining) = (server.clients.clone(), server.draining.clone());
         tasks.spawn(accept(
             listeners.clients,
             CLIENT_CONNECTIONS_MAX,
             clients,
-            ending,
+            draining,
             serve,
         ));
         if let Some(listener) = listeners.http {
@@ -122,6 +125,7 @@ impl Server {
     /// [`Options::drain_timeout`] at most. The HTTP side goes on.
     pub async fn drain(&self) {
         self.ending.cancel();
+        self.draining.cancel();
         self.clients.close();
         if timeout(self.options.drain_timeout, self.clients.wait())
             .await
@@ -137,6 +141,7 @@ impl Server {
     /// Cuts off whatever is left and waits until nothing of the server runs any more.
     pub async fn close(self) {
         self.ending.cancel();
+        self.draining.cancel();
         self.cut.cancel();
         self.clients.close();
         self.tasks.close();
@@ -154,11 +159,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.ending.cancel();
+        self.draining.cancel();
         self.cut.cancel();
     }
 }
 
-/// A replica that a fault has stopped has nothing to say on streams: clients are to go on elsewhere.
+/// A replica that a fault has stopped has nothing to say on streams: clients are to go on elsewhere. It still tells its
+/// status to whoever asks.
 async fn end_on_fault(replica: Replica, ending: CancellationToken) {
     let mut fault = replica.fault();
     tokio::select! {
@@ -174,7 +181,7 @@ async fn end_on_fault(replica: Replica, ending: CancellationToken) {
 struct Connections {
     routes: Routes,
     tasks: TaskTracker,
-    ending: CancellationToken,
+    draining: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -182,7 +189,7 @@ impl Connections {
     async fn serve(self, stream: Stream) {
         let greeted = tokio::select! {
             greeted = preface::expect(stream) => greeted,
-            () = self.ending.cancelled() => None,
+            () = self.draining.cancelled() => None,
         };
         let Some(greeted) = greeted else {
             return;
@@ -202,7 +209,7 @@ impl Connections {
         let mut connection = Box::pin(connection);
         let served = tokio::select! {
             served = &mut connection => Some(served),
-            () = self.ending.cancelled() => None,
+            () = self.draining.cancelled() => None,
         };
         let served = match served {
             Some(served) => served,

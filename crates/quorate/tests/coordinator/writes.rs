@@ -35,14 +35,14 @@ async fn ten_thousand_writes_of_the_client_are_each_executed_once() {
     let mut answers = Vec::new();
     for number in 0..10_000 {
         let request = v1::AllocateIdsRequest { request: None, count: 1 };
-        answers.push(writes.send(request).await.unwrap());
+        answers.push(tokio::spawn(writes.send(request).await.unwrap()));
         if number == 5_000 {
             cluster.transfer().await;
         }
     }
     let mut ids = Vec::new();
     for answer in answers {
-        ids.push(soon(answer).await.unwrap().first);
+        ids.push(soon(answer).await.unwrap().unwrap().first);
     }
     ids.sort_unstable();
     ids.dedup();
