@@ -303,3 +303,182 @@ fn refusal_from_wire(wire: v1::Refusal) -> Option<Refusal> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replies() -> Vec<Reply> {
+        let shard = Shard {
+            virtual_channel: "q-dml_0_2v0".into(),
+            physical_channel: "q-dml_0".into(),
+        };
+        vec![
+            Reply::DatabaseCreated { id: DatabaseId(2) },
+            Reply::DatabaseDropped { existed: true },
+            Reply::DatabaseAltered,
+            Reply::CollectionCreated {
+                id: CollectionId(3),
+                shards: vec![shard],
+            },
+            Reply::CollectionDropped { existed: false },
+            Reply::CollectionAltered,
+            Reply::CollectionRenamed,
+            Reply::PartitionCreated { id: PartitionId(4) },
+            Reply::PartitionDropped { existed: true },
+            Reply::AliasCreated,
+            Reply::AliasDropped { existed: true },
+            Reply::AliasAltered,
+            Reply::IdsAllocated {
+                first: 5,
+                count: u64::MAX,
+            },
+            Reply::SessionOpened {
+                session: LeaseId(6),
+                epoch: Epoch(7),
+                replaced: None,
+            },
+            Reply::SessionOpened {
+                session: LeaseId(6),
+                epoch: Epoch(7),
+                replaced: Some(LeaseId(5)),
+            },
+            Reply::SessionClosed,
+            Reply::LeasesExpired { count: 2 },
+            Reply::ClientRegistered,
+            Reply::ClientsEvicted { count: 1 },
+            Reply::FeatureLevelRaised { level: 2 },
+        ]
+    }
+
+    fn refusals() -> Vec<Refusal> {
+        let name = || String::from("n");
+        let database = || String::from("d");
+        let collection = || String::from("c");
+        let mut all = vec![
+            Refusal::parameter(
+                "p",
+                ParameterRule::Range {
+                    min: 1,
+                    max: u64::MAX,
+                },
+            ),
+            Refusal::parameter("p", ParameterRule::TooLong { max: 9 }),
+            Refusal::parameter("p", ParameterRule::TooMany { max: 9 }),
+            Refusal::DatabaseNotFound { name: name() },
+            Refusal::DatabaseExists { name: name() },
+            Refusal::DatabaseNotEmpty { name: name() },
+            Refusal::DatabaseIsDefault,
+            Refusal::DatabaseLimit,
+            Refusal::CollectionNotFound {
+                database: database(),
+                name: name(),
+            },
+            Refusal::CollectionIdNotFound { id: CollectionId(9) },
+            Refusal::CollectionExists {
+                database: database(),
+                name: name(),
+            },
+            Refusal::CollectionLimit,
+            Refusal::PartitionLimit {
+                collection: collection(),
+            },
+            Refusal::CapacityLimit,
+            Refusal::AliasNotFound {
+                database: database(),
+                name: name(),
+            },
+            Refusal::AliasExists {
+                database: database(),
+                name: name(),
+                collection: collection(),
+            },
+            Refusal::AliasCollectionConflict {
+                database: database(),
+                name: name(),
+            },
+            Refusal::AliasLimit {
+                collection: collection(),
+            },
+            Refusal::SessionNotFound {
+                session: LeaseId(1),
+                epoch: Epoch(2),
+            },
+            Refusal::SessionFenced {
+                session: LeaseId(1),
+                epoch: Epoch(2),
+            },
+            Refusal::SessionLimit,
+            Refusal::ClientUnknown {
+                client: ClientId(u128::MAX),
+            },
+            Refusal::RequestForgotten {
+                sequence: 1,
+                floor: 2,
+            },
+            Refusal::ClientAnswersLimit,
+            Refusal::ClientLimit,
+            Refusal::FeatureLevel { needs: 2, has: 1 },
+        ];
+        for kind in NameKind::ALL {
+            all.extend(NameRule::ALL.iter().map(|rule| Refusal::InvalidName {
+                kind: *kind,
+                name: name(),
+                rule: *rule,
+            }));
+        }
+        all.extend(SchemaRule::ALL.iter().map(|rule| Refusal::InvalidSchema {
+            field: name(),
+            rule: *rule,
+        }));
+        all.extend(ShapeRule::ALL.iter().map(|rule| Refusal::shape("p", *rule)));
+        all.extend(
+            AliasConflict::ALL
+                .iter()
+                .map(|why| Refusal::CollectionAliasConflict {
+                    database: database(),
+                    name: name(),
+                    why: *why,
+                }),
+        );
+        all.extend(FixedPartition::ALL.iter().map(|why| Refusal::PartitionFixed {
+            collection: collection(),
+            name: name(),
+            why: *why,
+        }));
+        all
+    }
+
+    #[test]
+    fn every_answer_is_given_back_as_it_was() {
+        let outcomes = replies()
+            .into_iter()
+            .map(Ok)
+            .chain(refusals().into_iter().map(Err));
+        for outcome in outcomes {
+            assert_eq!(decode(&encode(&outcome)), Some(outcome));
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none() {
+        let refusal = |code: i32, rule| {
+            let refusal = v1::Refusal {
+                code,
+                rule,
+                ..v1::Refusal::default()
+            };
+            let answer = v1::Answer {
+                outcome: Some(Wire::Refusal(refusal)),
+            };
+            decode(&answer.encode_to_vec())
+        };
+        assert_eq!(decode(&[]), None);
+        assert_eq!(decode(&[0xff]), None);
+        assert_eq!(refusal(0, 0), None);
+        assert_eq!(refusal(-1, 0), None);
+        assert_eq!(refusal(Code::InvalidName.into(), 901), None);
+        assert_eq!(refusal(Code::InvalidParameter.into(), 4), None);
+        assert_eq!(refusal(Code::ClientUnknown.into(), 0), None);
+    }
+}

@@ -205,17 +205,10 @@ impl Clients {
         Admission::Execute
     }
 
-    /// Remembers the answer to a request that was admitted.
+    /// Remembers the answer to a request that was admitted. Nothing, if the request evicted its own client.
     pub(crate) fn remember(&mut self, request: &RequestId, answer: Bytes, log_time: LogTime) {
         self.touch(request, log_time);
-        let RequestId {
-            client: id, sequence, ..
-        } = *request;
-        self.add(digest::answer(id, sequence, &answer));
-        if let Some(client) = self.clients.get_mut(&id) {
-            Arc::make_mut(client).answers.insert(sequence, answer);
-            self.answers += 1;
-        }
+        self.insert_answer(request.client, request.sequence, answer);
     }
 
     /// Notes that a client is alive and what it has acknowledged.
@@ -256,7 +249,7 @@ impl Clients {
         self.clients.insert(id, Arc::new(client));
     }
 
-    /// Adds an answer of a snapshot. `false` when there is no such client.
+    /// Adds an answer. `false` when there is no such client.
     pub(crate) fn insert_answer(&mut self, id: ClientId, sequence: u64, answer: Bytes) -> bool {
         let sum = digest::answer(id, sequence, &answer);
         let Some(client) = self.clients.get_mut(&id) else {
@@ -306,4 +299,250 @@ impl Clients {
 
 fn digest_of(id: ClientId, client: &Client) -> u128 {
     digest::client(id, client.floor, client.last_used.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{AllocateIds, Command};
+    use crate::fixture::{Log, create, drop, words};
+    use crate::reply::Outcome;
+
+    const C: ClientId = ClientId(0xc);
+
+    fn request(sequence: u64, floor: u64) -> Option<RequestId> {
+        Some(RequestId {
+            client: C,
+            sequence,
+            floor,
+        })
+    }
+
+    fn registered() -> Log {
+        let mut log = Log::new();
+        assert!(log.apply(&Command::RegisterClient { client: C }).is_ok());
+        log
+    }
+
+    /// An outcome in words, and whether it was a remembered one.
+    fn send(log: &mut Log, sequence: u64, floor: u64, command: &Command) -> (String, bool) {
+        let applied = log.apply_at(0, request(sequence, floor), command);
+        (words(applied.outcome), applied.replayed)
+    }
+
+    fn ids(log: &mut Log, sequence: u64, floor: u64) -> Outcome {
+        let command = Command::AllocateIds(AllocateIds { count: 1 });
+        log.apply_at(0, request(sequence, floor), &command).outcome
+    }
+
+    #[test]
+    fn a_repeated_request_gets_the_first_answer_and_is_not_executed() {
+        let mut log = registered();
+        let first = ids(&mut log, 1, 1);
+        let before = log.machine.image();
+        let applied = log.apply_at(0, request(1, 1), &create("books"));
+        assert_eq!(
+            (applied.outcome, applied.replayed, applied.change_set),
+            (first, true, None)
+        );
+        assert!(!log.machine.image().has_collection("", "books"));
+        assert_eq!(log.machine.image().revision(), before.revision());
+    }
+
+    #[test]
+    fn a_refused_request_stays_refused_when_its_reason_is_gone() {
+        let mut log = registered();
+        assert!(log.apply(&create("books")).is_ok());
+        let other = crate::fixture::create_with("books", |create| create.shards = 2);
+        let (refused, replayed) = send(&mut log, 1, 1, &other);
+        assert!(refused.contains("already") && !replayed);
+        assert!(log.apply(&drop("books")).is_ok());
+        assert_eq!(send(&mut log, 1, 1, &other), (refused, true));
+        assert!(!log.machine.image().has_collection("", "books"));
+    }
+
+    #[test]
+    fn a_request_below_the_floor_is_forgotten_and_not_executed() {
+        let mut log = registered();
+        for sequence in 1..=3 {
+            assert!(ids(&mut log, sequence, 1).is_ok());
+        }
+        assert_eq!(log.machine.image().counts().answers, 3);
+        assert!(ids(&mut log, 4, 3).is_ok());
+        assert_eq!(log.machine.image().counts().answers, 2);
+        let forgotten =
+            "request 2 lies below the floor 3 that its client has acknowledged; its answer is forgotten";
+        assert_eq!(
+            send(&mut log, 2, 1, &create("books")),
+            (forgotten.to_owned(), false)
+        );
+        assert!(
+            send(&mut log, 3, 1, &create("books")).1,
+            "at the floor it is remembered"
+        );
+        assert!(!log.machine.image().has_collection("", "books"));
+    }
+
+    #[test]
+    fn requests_may_overtake_one_another() {
+        let mut log = registered();
+        let second = ids(&mut log, 2, 1);
+        let first = ids(&mut log, 1, 1);
+        assert_eq!((ids(&mut log, 1, 1), ids(&mut log, 2, 1)), (first, second));
+    }
+
+    #[test]
+    fn the_largest_numbers_are_numbers_like_others() {
+        let mut log = registered();
+        let answer = ids(&mut log, u64::MAX, u64::MAX);
+        assert!(answer.is_ok());
+        let records = log
+            .machine
+            .image()
+            .snapshot_records()
+            .map(Ok::<_, std::convert::Infallible>);
+        log.machine = crate::Machine::restore(records).expect("just written");
+        assert_eq!(ids(&mut log, u64::MAX, 0), answer);
+    }
+
+    #[test]
+    fn what_is_no_request_id_is_refused() {
+        let mut log = registered();
+        let cases = [
+            (0, 0, "the parameter request.sequence is empty"),
+            (
+                3,
+                4,
+                "the parameter request.floor lies above the request's own sequence",
+            ),
+            (
+                1,
+                u64::MAX,
+                "the parameter request.floor lies above the request's own sequence",
+            ),
+        ];
+        for (sequence, floor, want) in cases {
+            let before = log.machine.image().counts();
+            assert_eq!(
+                send(&mut log, sequence, floor, &create("books")),
+                (want.to_owned(), false)
+            );
+            assert_eq!(log.machine.image().counts(), before);
+        }
+    }
+
+    #[test]
+    fn an_unknown_client_executes_nothing() {
+        let mut log = Log::new();
+        let unknown = "client 0000000000000000000000000000000c is not registered, or was evicted: whether the request \
+                       was executed earlier cannot be told; register under a new random id";
+        assert_eq!(
+            send(&mut log, 1, 1, &create("books")),
+            (unknown.to_owned(), false)
+        );
+        assert!(!log.machine.image().has_collection("", "books"));
+        assert_eq!(log.machine.image().counts().answers, 0);
+    }
+
+    #[test]
+    fn an_evicted_client_cannot_come_back_and_execute_twice() {
+        let mut log = registered();
+        assert!(ids(&mut log, 1, 1).is_ok());
+        let evict = Command::EvictClients {
+            clients: vec![IdleClient {
+                client: C,
+                last_used: log.machine.image().log_time(),
+            }],
+        };
+        assert_eq!(log.apply(&evict), Ok(Reply::ClientsEvicted { count: 1 }));
+        assert_eq!(log.apply(&evict), Ok(Reply::ClientsEvicted { count: 0 }));
+        let counts = log.machine.image().counts();
+        assert_eq!((counts.clients, counts.answers), (0, 0));
+        let register = Command::RegisterClient { client: C };
+        assert_eq!(log.apply(&register), Err(Refusal::ClientUnknown { client: C }));
+        assert_eq!(ids(&mut log, 1, 1), Err(Refusal::ClientUnknown { client: C }));
+    }
+
+    #[test]
+    fn a_request_that_evicts_its_own_client_leaves_nothing_behind() {
+        let mut log = registered();
+        let clients = vec![IdleClient {
+            client: C,
+            last_used: log.machine.image().log_time(),
+        }];
+        let evicted = log.apply_at(0, request(1, 1), &Command::EvictClients { clients });
+        assert_eq!(evicted.outcome, Ok(Reply::ClientsEvicted { count: 1 }));
+        assert_eq!(log.machine.image().counts().answers, 0);
+    }
+
+    #[test]
+    fn a_client_that_has_written_since_is_not_evicted() {
+        let mut log = registered();
+        let clients = vec![IdleClient {
+            client: C,
+            last_used: log.machine.image().log_time(),
+        }];
+        let ids = Command::AllocateIds(AllocateIds { count: 1 });
+        assert!(log.apply_at(5_000, request(1, 1), &ids).outcome.is_ok());
+        let evict = Command::EvictClients { clients };
+        assert_eq!(log.apply(&evict), Ok(Reply::ClientsEvicted { count: 0 }));
+        assert!(log.machine.image().is_registered(C));
+    }
+
+    #[test]
+    fn too_many_unacknowledged_answers_are_refused_until_the_floor_rises() {
+        let mut log = registered();
+        let max = CLIENT_ANSWERS_MAX as u64;
+        for sequence in 1..=max {
+            assert!(ids(&mut log, sequence, 1).is_ok());
+        }
+        assert_eq!(ids(&mut log, max + 1, 1), Err(Refusal::ClientAnswersLimit));
+        assert!(ids(&mut log, 7, 1).is_ok(), "a repeated one is answered");
+        assert_eq!(ids(&mut log, max + 1, 1), Err(Refusal::ClientAnswersLimit));
+        assert!(ids(&mut log, max + 1, 2).is_ok());
+        assert_eq!(log.machine.image().counts().answers, max);
+    }
+
+    #[test]
+    fn idle_clients_and_those_above_the_limit_are_offered_for_eviction() {
+        let mut clients = Clients::default();
+        let now = LogTime(CLIENT_IDLE_MS + 10);
+        for number in 0..20 {
+            assert!(clients.register(ClientId(number), LogTime(number as u64)).is_ok());
+        }
+        let idle: Vec<_> = clients.to_evict(now).iter().map(|idle| idle.client.0).collect();
+        assert_eq!(idle, (0..=10).collect::<Vec<_>>());
+
+        let mut clients = Clients::default();
+        for number in 0..(CLIENTS_MAX + CLIENTS_OVERSHOOT_MAX) as u128 {
+            assert!(clients.register(ClientId(number), LogTime(5)).is_ok());
+        }
+        let one_more = clients.register(ClientId(u128::MAX), LogTime(5));
+        assert_eq!(one_more, Err(Refusal::ClientLimit));
+        let mut evicted = 0;
+        loop {
+            let some = clients.to_evict(LogTime(6));
+            if some.is_empty() {
+                break;
+            }
+            assert!(some.len() <= EVICTIONS_PER_COMMAND_MAX);
+            evicted += some.len();
+            assert!(clients.evict(&some).is_ok());
+        }
+        assert_eq!((evicted, clients.len()), (CLIENTS_OVERSHOOT_MAX, CLIENTS_MAX));
+        assert_eq!(clients.digest(), clients.recomputed_digest());
+    }
+
+    #[test]
+    fn the_memory_of_evictions_is_bounded() {
+        let mut clients = Clients::default();
+        for number in 0..(CLIENTS_MAX as u128 + 3) {
+            clients.retire(ClientId(number));
+        }
+        assert_eq!(clients.retired().count(), CLIENTS_MAX);
+        assert_eq!(clients.retired().next(), Some(ClientId(3)));
+        assert_eq!(clients.digest(), clients.recomputed_digest());
+        assert!(clients.register(ClientId(2), LogTime(0)).is_ok());
+        assert!(clients.register(ClientId(3), LogTime(0)).is_err());
+    }
 }

@@ -19,6 +19,8 @@ mod domain;
 mod entry;
 mod fault;
 mod feature;
+#[cfg(test)]
+mod fixture;
 mod image;
 mod keyspace;
 mod lease;

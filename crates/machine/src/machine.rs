@@ -179,3 +179,81 @@ fn refused(refusal: Refusal) -> Applied {
         replayed: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Log, create};
+
+    #[test]
+    fn genesis_has_the_default_database_and_revision_one() {
+        let image = Machine::genesis().image();
+        assert_eq!(image.position(), None);
+        assert_eq!(
+            (image.revision().0, image.feature_level(), image.log_time().0),
+            (1, 1, 0)
+        );
+        assert_eq!(image.describe_database("").map(|database| database.id.0), Ok(1));
+        let first: Vec<_> = image.history(image.history_floor()).expect("kept").collect();
+        assert_eq!(first.len(), 1);
+        assert!(image.audit().is_ok());
+    }
+
+    #[test]
+    fn entries_come_in_order_and_a_fault_changes_nothing() {
+        let mut machine = Machine::genesis();
+        let entry = create("books").encode(7, None);
+        assert!(matches!(machine.apply(Index(1), &entry), Err(Fault::Gap { .. })));
+        assert!(matches!(machine.skip(Index(1)), Err(Fault::Gap { .. })));
+        assert!(machine.skip(Index(0)).is_ok());
+        assert!(machine.apply(Index(1), &entry).is_ok());
+        let before = machine.image();
+        let raise = Command::RaiseFeatureLevel { level: 2 }.encode(9, None);
+        let faults = [
+            machine.apply(Index(1), &entry),
+            machine.apply(Index(3), &entry),
+            machine.apply(Index(2), b"\x01garbage"),
+            machine.apply(Index(2), &raise),
+        ];
+        assert!(faults.iter().all(Result::is_err));
+        let after = machine.image();
+        assert_eq!(
+            (after.position(), after.digest()),
+            (Some(Index(1)), before.digest())
+        );
+    }
+
+    #[test]
+    fn log_time_is_the_running_maximum_of_the_stamps() {
+        let mut log = Log::new();
+        for (stamp, want) in [
+            (5, 5),
+            (3, 5),
+            (0, 5),
+            (9, 9),
+            (u64::MAX, u64::MAX),
+            (1, u64::MAX),
+        ] {
+            log.apply_at(stamp, None, &create("books"));
+            assert_eq!(log.machine.image().log_time(), LogTime(want));
+        }
+    }
+
+    #[test]
+    fn an_image_does_not_change_under_its_reader() {
+        let mut log = Log::new();
+        let before = log.machine.image();
+        let digest = before.digest();
+        assert!(log.apply(&create("books")).is_ok());
+        assert!(!before.has_collection("", "books"));
+        assert_eq!(before.digest(), digest);
+        assert!(log.machine.image().has_collection("", "books"));
+    }
+
+    #[test]
+    fn images_may_be_read_by_any_thread() {
+        fn is_shared<T: Send + Sync + Clone + 'static>() {}
+        is_shared::<Image>();
+        is_shared::<ChangeSet>();
+    }
+}

@@ -73,6 +73,8 @@ pub struct Session {
     pub epoch: Epoch,
     /// Whose it is.
     pub worker: Worker,
+    /// Its lease's time to live, milliseconds.
+    pub ttl_ms: u64,
     /// Log time of its opening.
     pub opened_at: LogTime,
 }
@@ -83,6 +85,7 @@ impl Value<LeaseId> for Session {
             epoch: self.epoch.0,
             worker: Some(self.worker.to_format()),
             opened_at_ms: self.opened_at.0,
+            ttl_ms: self.ttl_ms,
         })
     }
 
@@ -92,6 +95,7 @@ impl Value<LeaseId> for Session {
             id,
             epoch: Epoch(row.epoch),
             worker: Worker::from_format(row.worker?)?,
+            ttl_ms: row.ttl_ms,
             opened_at: LogTime(row.opened_at_ms),
         })
     }
@@ -194,6 +198,7 @@ pub(crate) fn open(txn: &mut Txn<'_>, command: &OpenSession) -> Result<Reply, Re
         id: lease::grant(txn, *ttl_ms).id,
         epoch: txn.next_epoch(),
         worker: worker.clone(),
+        ttl_ms: *ttl_ms,
         opened_at: txn.log_time,
     };
     SESSIONS.put(txn, session.id, &session);
@@ -274,4 +279,197 @@ pub(crate) fn read_worker(key: &[u8], value: &[u8]) -> Option<LeaseId> {
 /// The key that the index has for a session.
 pub(crate) fn worker_key(session: &Session) -> Vec<u8> {
     BY_WORKER.key((session.worker.kind, &session.worker.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+    use crate::fixture::{Log, check, open_session, worker};
+
+    fn close(session: u64, epoch: u64) -> Command {
+        Command::CloseSession(CloseSession {
+            session: LeaseId(session),
+            epoch: Epoch(epoch),
+        })
+    }
+
+    fn expire(ids: &[u64]) -> Command {
+        Command::ExpireLeases {
+            ids: ids.iter().copied().map(LeaseId).collect(),
+        }
+    }
+
+    fn open_with(change: impl Fn(&mut OpenSession)) -> Command {
+        let mut open = OpenSession {
+            worker: worker("q1"),
+            ttl_ms: 10_000,
+        };
+        change(&mut open);
+        Command::OpenSession(open)
+    }
+
+    #[test]
+    fn sessions_open_close_expire_and_fence() {
+        let one = || vec![open_session("q1")];
+        let two = || vec![open_session("q1"), open_session("q1")];
+        let over =
+            "session 2 with epoch 1 is over: it expired, was closed, or another took over; open a new one";
+        check(vec![
+            (
+                "the first",
+                vec![],
+                open_session("q1"),
+                "SessionOpened { session: LeaseId(2), epoch: Epoch(1), replaced: None }",
+            ),
+            (
+                "another worker",
+                one(),
+                open_session("q2"),
+                "SessionOpened { session: LeaseId(3), epoch: Epoch(2), replaced: None }",
+            ),
+            (
+                "the same name, another kind",
+                one(),
+                open_with(|open| open.worker.kind = WorkerKind::Proxy),
+                "SessionOpened { session: LeaseId(3), epoch: Epoch(2), replaced: None }",
+            ),
+            (
+                "the same worker again",
+                one(),
+                open_session("q1"),
+                "SessionOpened { session: LeaseId(3), epoch: Epoch(2), replaced: Some(LeaseId(2)) }",
+            ),
+            ("closed", one(), close(2, 1), "SessionClosed"),
+            ("the older one is fenced", two(), close(2, 1), over),
+            ("the later one closes", two(), close(3, 2), "SessionClosed"),
+            (
+                "closed twice",
+                vec![open_session("q1"), close(2, 1)],
+                close(2, 1),
+                over,
+            ),
+            (
+                "expired",
+                vec![open_session("q1"), expire(&[2])],
+                close(2, 1),
+                over,
+            ),
+            (
+                "of the future",
+                one(),
+                close(9, 1),
+                "there is no session 9 with epoch 1",
+            ),
+            (
+                "of another epoch",
+                two(),
+                close(3, 1),
+                "there is no session 3 with epoch 1",
+            ),
+            (
+                "epoch nought",
+                vec![open_session("q1"), close(2, 1)],
+                close(2, 0),
+                "there is no session 2 with epoch 0",
+            ),
+            (
+                "unknown leases are skipped",
+                two(),
+                expire(&[2, 3, 3, 99]),
+                "LeasesExpired { count: 1 }",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_a_worker_says_of_itself_is_checked() {
+        let long = "x".repeat(256);
+        check(vec![
+            (
+                "no name",
+                vec![],
+                open_with(|o| o.worker.name.clear()),
+                "the parameter worker.name is empty",
+            ),
+            (
+                "a long name",
+                vec![],
+                open_with(|o| o.worker.name.clone_from(&long)),
+                "the parameter worker.name is longer than 255 bytes",
+            ),
+            (
+                "a space",
+                vec![],
+                open_with(|o| o.worker.zone = "zone a".into()),
+                "the parameter worker.zone may hold only visible ASCII characters, no spaces",
+            ),
+            (
+                "a control character",
+                vec![],
+                open_with(|o| o.worker.resource_group = "a\n".into()),
+                "the parameter worker.resource_group may hold only visible ASCII characters, no spaces",
+            ),
+            (
+                "no address",
+                vec![],
+                open_with(|o| o.worker.address.clear()),
+                "the parameter worker.address is not host:port",
+            ),
+            (
+                "too many capacities",
+                vec![],
+                open_with(|o| {
+                    o.worker.capacity = (0..65).map(|n| (n.to_string(), 1)).collect();
+                }),
+                "the parameter worker.capacity has more than 64 entries",
+            ),
+            (
+                "a capacity of nothing",
+                vec![],
+                open_with(|o| o.worker.capacity = [(String::new(), 1)].into()),
+                "the parameter worker.capacity is empty",
+            ),
+            (
+                "too short",
+                vec![],
+                open_with(|o| o.ttl_ms = 999),
+                "the parameter ttl_ms must be from 1000 to 86400000",
+            ),
+            (
+                "too long",
+                vec![],
+                open_with(|o| o.ttl_ms = u64::MAX),
+                "the parameter ttl_ms must be from 1000 to 86400000",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn readers_see_sessions_and_leases() {
+        let mut log = Log::new();
+        for name in ["q2", "q1"] {
+            assert!(log.apply(&open_session(name)).is_ok());
+        }
+        let proxy = open_with(|open| (open.worker.kind, open.ttl_ms) = (WorkerKind::Proxy, 5_000));
+        assert!(log.apply(&proxy).is_ok());
+        let image = log.machine.image();
+        let names = |kind| {
+            let page = image
+                .list_sessions(kind, &PageRequest::default())
+                .expect("a page");
+            page.items
+                .into_iter()
+                .map(|session| session.worker.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(None), ["q1", "q1", "q2"]);
+        assert_eq!(names(Some(WorkerKind::QueryNode)), ["q1", "q2"]);
+        assert_eq!(names(Some(WorkerKind::DataNode)), [""; 0]);
+        let ttls: Vec<_> = image.leases().map(|lease| (lease.id.0, lease.ttl_ms)).collect();
+        assert_eq!(ttls, [(2, 10_000), (3, 10_000), (4, 5_000)]);
+        assert!(image.session_is_live(LeaseId(3), Epoch(2)));
+        assert!(!image.session_is_live(LeaseId(3), Epoch(1)));
+        assert!(!image.session_is_live(LeaseId(9), Epoch(2)));
+    }
 }

@@ -1,5 +1,8 @@
 //! Records to a state, or to an error that says which record is wrong.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use imbl::OrdMap;
 use quorate_format::envelope::{self, OpenError};
@@ -11,7 +14,7 @@ use super::record::{Sum, change_from_format, row_from_format};
 use crate::audit::{self, Damage};
 use crate::clients::Clients;
 use crate::feature::FEATURE_LEVEL_MAX;
-use crate::keyspace::{ChangeSet, History, Keyspace, KeyspaceTag};
+use crate::keyspace::{Change, ChangeSet, History, Keyspace, KeyspaceTag, Row};
 use crate::state::{Head, State, Tally};
 use crate::{answer, digest};
 
@@ -20,7 +23,7 @@ use crate::{answer, digest};
 pub enum RestoreError<E> {
     /// The source of the records failed.
     #[error("the snapshot cannot be read")]
-    Source(E),
+    Source(#[source] E),
     /// A record cannot be opened.
     #[error("record {record} of the snapshot cannot be read")]
     Unreadable {
@@ -103,8 +106,10 @@ struct Reader {
     header: Option<v1::SnapshotHeader>,
     /// The number of the last record's kind; kinds never go back.
     kind: u8,
-    rows: OrdMap<Bytes, std::sync::Arc<crate::Row>>,
+    rows: OrdMap<Bytes, Arc<Row>>,
     sets: Vec<ChangeSet>,
+    /// By key, the row after the last change of it.
+    latest: BTreeMap<Bytes, Arc<Row>>,
     clients: Clients,
     last_client: Option<ClientId>,
     last_answer: Option<(ClientId, u64)>,
@@ -180,7 +185,7 @@ impl Reader {
         check_keyspace(changes.keyspace)?;
         for stored in changes.changes {
             let revision = Revision(stored.revision);
-            let change = change_from_format(stored);
+            let change = self.shared(change_from_format(stored));
             match self.sets.last_mut() {
                 Some(last) if last.revision == revision => last.changes.push(change),
                 Some(last) if last.revision > revision => {
@@ -194,6 +199,23 @@ impl Reader {
             self.sum.changes += 1;
         }
         Ok(())
+    }
+
+    /// The change, its rows shared with the state and with the change before, as they were when it was made.
+    fn shared(&mut self, mut change: Change) -> Change {
+        if let (Some(before), Some(latest)) = (&mut change.before, self.latest.get(&change.key))
+            && before == latest
+        {
+            *before = Arc::clone(latest);
+        }
+        if let Some(after) = &mut change.after {
+            match self.rows.get(&change.key) {
+                Some(row) if row == after => *after = Arc::clone(row),
+                _ => {}
+            }
+            self.latest.insert(change.key.clone(), Arc::clone(after));
+        }
+        change
     }
 
     fn take_client(&mut self, stored: &v1::StoredClient) -> Result<(), &'static str> {
@@ -246,7 +268,6 @@ impl Reader {
             return Err(malformed("no keyspace"));
         };
         let history = History::restored(Revision(keyspace.history_floor), self.sets);
-        audit::history(&history).map_err(RestoreError::Damage)?;
         let meta = Keyspace::from_parts(KeyspaceTag::Meta, Revision(keyspace.revision), self.rows, history);
         let mut head = Head {
             last_id: header.last_id,

@@ -1,6 +1,7 @@
 //! A state to records, lazily: the state is shared, writes go on meanwhile.
 
 use std::iter::Peekable;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use prost::Message;
@@ -188,9 +189,10 @@ impl Writer {
     fn next_answer(&self) -> Option<(ClientId, u64, Bytes)> {
         let clients = &self.state.clients;
         if let Some((id, last)) = self.answer {
+            let rest = (Bound::Excluded(last), Bound::Unbounded);
             let next = clients
                 .get(id)
-                .and_then(|client| client.answers.get_next(&(last + 1)));
+                .and_then(|client| client.answers.range(rest).next());
             if let Some((sequence, answer)) = next {
                 return Some((id, *sequence, answer.clone()));
             }

@@ -22,14 +22,17 @@ pub(crate) enum MembershipError {
 /// The bytes of a membership entry.
 pub(crate) fn encode(membership: &Membership) -> Bytes {
     let configs = membership.get_joint_config().clone();
-    let members = membership.nodes().map(|(_, member)| member.clone()).collect();
-    Durable { configs, members }.seal()
+    // The key is written as well: openraft's own suite has members that are nothing but a default.
+    let members = membership.nodes().map(|(node, member)| Member { node: *node, ..member.clone() });
+    Durable { configs, members: members.collect() }.seal()
 }
 
 /// Reads a membership entry.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Membership, MembershipError> {
     let Durable { configs, members } = Durable::open(bytes)?;
     let nodes = members.into_iter().map(|member| (member.node, member));
+    let nameless = |member: &Member| *member == Member { node: member.node, ..Member::default() };
+    let nodes = nodes.map(|(node, member)| (node, if nameless(&member) { Member::default() } else { member }));
     let nodes: std::collections::BTreeMap<_, Member> = nodes.collect();
     Membership::new(configs, nodes).map_err(|error| MembershipError::Inconsistent(error.to_string()))
 }

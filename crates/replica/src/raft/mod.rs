@@ -6,3 +6,6 @@ pub(crate) mod membership;
 pub(crate) mod runtime;
 pub(crate) mod state;
 pub(crate) mod types;
+
+#[cfg(test)]
+mod suite;

@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use quorate_machine::{Image, Machine};
-use quorate_store::{SnapshotReader, Store};
+use quorate_store::{SnapshotReader, Store, StoreError};
 use quorate_types::{Index, Term};
 use tokio::sync::watch;
 
@@ -29,6 +29,9 @@ use crate::published::Published;
 const BATCH_MAX: usize = 1_024;
 /// Records that are handed to the store at once.
 const RECORDS_PER_WRITE: usize = 256;
+
+/// Bytes that are copied at once when a snapshot is not in the store yet.
+const COPY_BYTES: usize = 1024 * 1024;
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, Box<dyn SnapshotReader>>;
 
@@ -203,14 +206,32 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: Box<dyn SnapshotReader>,
     ) -> Result<(), io::Error> {
-        self.restore(meta, snapshot)
-            .await
-            .map_err(|fault| self.stop(fault))
+        let kept = keep(&*self.store, snapshot).await.map_err(|error| self.stop(Fault::Store(error)))?;
+        self.restore(meta, kept).await.map_err(|fault| self.stop(fault))
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         current(&*self.store).await
     }
+}
+
+/// Sees to it that the store has the snapshot: it has when the peer service received it, and after a restart.
+async fn keep(
+    store: &dyn Store,
+    mut snapshot: Box<dyn SnapshotReader>,
+) -> Result<Box<dyn SnapshotReader>, StoreError> {
+    let id = snapshot.snapshot().id;
+    if store.snapshot().is_some_and(|kept| kept.id == id) {
+        return Ok(snapshot);
+    }
+    let mut inbox = store.receive_snapshot(id).await?;
+    let mut offset = inbox.offset();
+    while offset < id.bytes {
+        let bytes = snapshot.read_range(offset, COPY_BYTES).await?;
+        offset = inbox.write(offset, bytes).await?;
+    }
+    inbox.finish().await?;
+    Ok(snapshot)
 }
 
 async fn current(store: &dyn Store) -> Result<Option<Snapshot>, io::Error> {
@@ -259,5 +280,16 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         current(&*self.store)
             .await?
             .ok_or_else(|| io::Error::other("the snapshot that was just taken is gone"))
+    }
+}
+
+#[cfg(test)]
+impl StateMachine {
+    /// Skips what lies before `index`, as no group ever does; see [`super::suite`].
+    pub(crate) fn skip_to(&mut self, index: Index) {
+        let next = self.machine.image().position().map_or(0, |last| last.0 + 1);
+        for skipped in next..index.0 {
+            self.machine.skip(Index(skipped)).expect("indexes follow one another");
+        }
     }
 }

@@ -184,3 +184,151 @@ pub(crate) fn list(
 pub(crate) fn read(key: &[u8], value: &[u8]) -> Option<Alias> {
     ALIASES.decode(key, value)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::Command;
+    use crate::fixture::{Log, check, create, create_alias, create_database, words};
+    use crate::{AlterAlias, DropAlias, PageRequest};
+
+    fn alter(alias: &str, collection: &str) -> Command {
+        Command::AlterAlias(AlterAlias {
+            alias: alias.into(),
+            collection: collection.into(),
+            ..AlterAlias::default()
+        })
+    }
+
+    fn drop(database: &str, alias: &str) -> Command {
+        Command::DropAlias(DropAlias {
+            database: database.into(),
+            alias: alias.into(),
+        })
+    }
+
+    #[test]
+    fn an_alias_is_a_second_name_of_one_collection() {
+        let two = || vec![create("books"), create("films"), create_alias("a", "books")];
+        check(vec![
+            (
+                "new",
+                vec![create("books")],
+                create_alias("a", "books"),
+                "AliasCreated",
+            ),
+            ("again", two(), create_alias("a", "books"), "AliasCreated"),
+            (
+                "for another",
+                two(),
+                create_alias("a", "films"),
+                "the alias \"a\" in database \"default\" points at collection \"books\"; alter it to move it",
+            ),
+            (
+                "a collection's name",
+                two(),
+                create_alias("films", "books"),
+                "a collection in database \"default\" has the name \"films\"; choose another alias",
+            ),
+            (
+                "its own collection's name",
+                two(),
+                create_alias("books", "books"),
+                "a collection in database \"default\" has the name \"books\"; choose another alias",
+            ),
+            (
+                "of an alias",
+                two(),
+                create_alias("b", "a"),
+                "collection \"a\" in database \"default\": the name is an alias; use the collection's own name",
+            ),
+            (
+                "of nothing",
+                vec![],
+                create_alias("a", "books"),
+                "there is no collection \"books\" in database \"default\"",
+            ),
+            (
+                "a bad name",
+                two(),
+                create_alias("a-b", "books"),
+                "the alias name \"a-b\" may hold only letters, digits and underscores",
+            ),
+            ("moved", two(), alter("a", "films"), "AliasAltered"),
+            ("moved to where it is", two(), alter("a", "books"), "AliasAltered"),
+            (
+                "moved, but not there",
+                two(),
+                alter("b", "films"),
+                "there is no alias \"b\" in database \"default\"",
+            ),
+            (
+                "moved to nothing",
+                two(),
+                alter("a", "maps"),
+                "there is no collection \"maps\" in database \"default\"",
+            ),
+            ("dropped", two(), drop("", "a"), "AliasDropped { existed: true }"),
+            (
+                "dropped, but not there",
+                two(),
+                drop("", "b"),
+                "AliasDropped { existed: false }",
+            ),
+            (
+                "dropped from no database",
+                two(),
+                drop("db", "a"),
+                "there is no database \"db\"",
+            ),
+            (
+                "dropped from another database",
+                vec![create("books"), create_alias("a", "books"), create_database("db")],
+                drop("db", "a"),
+                "AliasDropped { existed: false }",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_collection_knows_its_aliases() {
+        let mut log = Log::new();
+        for command in [
+            create("books"),
+            create("films"),
+            create_alias("z", "books"),
+            create_alias("a", "books"),
+        ] {
+            assert!(log.apply(&command).is_ok());
+        }
+        let aliases = |log: &Log, name: &str| {
+            let image = log.machine.image();
+            image.describe_collection("", name).expect("there").aliases
+        };
+        assert_eq!(aliases(&log, "a"), ["a", "z"]);
+        assert!(log.apply(&alter("z", "films")).is_ok());
+        assert_eq!(
+            (aliases(&log, "books"), aliases(&log, "z")),
+            (vec!["a".into()], vec!["z".into()])
+        );
+        let image = log.machine.image();
+        let alias = image.describe_alias("", "z").expect("there");
+        assert_eq!(alias.collection_name, "films");
+        let page = image
+            .list_aliases("", "films", &PageRequest::default())
+            .expect("there");
+        assert_eq!(page.items, [alias]);
+    }
+
+    #[test]
+    fn a_collection_has_at_most_256() {
+        let mut log = Log::new();
+        assert!(log.apply(&create("books")).is_ok() && log.apply(&create("films")).is_ok());
+        for number in 0..256 {
+            assert!(log.apply(&create_alias(&format!("a{number}"), "books")).is_ok());
+        }
+        let limit = "collection \"books\" has 256 aliases, which is the limit; drop one first";
+        assert_eq!(words(log.apply(&create_alias("b", "books"))), limit);
+        assert!(log.apply(&create_alias("b", "films")).is_ok());
+        assert_eq!(words(log.apply(&alter("b", "books"))), limit);
+    }
+}

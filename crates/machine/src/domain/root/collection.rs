@@ -348,3 +348,6 @@ pub(crate) fn read_name(key: &[u8], value: &[u8]) -> Option<CollectionId> {
 pub(crate) fn name_key(collection: &Collection) -> Vec<u8> {
     BY_NAME.key((collection.database_id, &collection.name))
 }
+
+#[cfg(test)]
+mod tests;

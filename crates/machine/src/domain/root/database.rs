@@ -128,3 +128,132 @@ pub(crate) fn read_name(key: &[u8], value: &[u8]) -> Option<DatabaseId> {
 pub(crate) fn name_key(database: &Database) -> Vec<u8> {
     BY_NAME.key(&database.name)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::command::Command;
+    use crate::fixture::{Log, check, create, create_database, create_with, words};
+    use crate::{AlterDatabase, DropDatabase, PageRequest};
+
+    fn drop(name: &str) -> Command {
+        Command::DropDatabase(DropDatabase { name: name.into() })
+    }
+
+    fn alter(name: &str, set: &[(&str, &str)], remove: &[&str]) -> Command {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Command::AlterDatabase(AlterDatabase {
+            name: name.into(),
+            set: set.iter().map(owned).collect(),
+            remove: remove.iter().map(|key| (*key).to_owned()).collect(),
+        })
+    }
+
+    #[test]
+    fn databases_come_and_go_but_the_default_one_stays() {
+        let in_db = || create_with("books", |create| create.database = "db".into());
+        check(vec![
+            (
+                "a name is taken once",
+                vec![create_database("db")],
+                create_database("db"),
+                "there is a database \"db\" already",
+            ),
+            (
+                "the default one is there",
+                vec![],
+                create_database("default"),
+                "there is a database \"default\" already",
+            ),
+            (
+                "a name has a shape",
+                vec![],
+                create_database("d b"),
+                "the database name \"d b\" may hold only letters, digits and underscores",
+            ),
+            (
+                "an empty one is dropped",
+                vec![create_database("db")],
+                drop("db"),
+                "DatabaseDropped { existed: true }",
+            ),
+            (
+                "one that is not there is no error",
+                vec![],
+                drop("db"),
+                "DatabaseDropped { existed: false }",
+            ),
+            (
+                "one with collections stays",
+                vec![create_database("db"), in_db()],
+                drop("db"),
+                "the database \"db\" still has collections; drop or move them first",
+            ),
+            (
+                "the default one stays",
+                vec![],
+                drop("default"),
+                "the default database cannot be dropped",
+            ),
+            (
+                "an empty name is the default one",
+                vec![],
+                drop(""),
+                "the default database cannot be dropped",
+            ),
+            (
+                "what is not there is not altered",
+                vec![],
+                alter("db", &[], &[]),
+                "there is no database \"db\"",
+            ),
+            (
+                "the default one is altered",
+                vec![],
+                alter("", &[("k", "v")], &["x"]),
+                "DatabaseAltered",
+            ),
+            (
+                "a key is set or removed",
+                vec![],
+                alter("", &[("k", "v")], &["k"]),
+                "the parameter remove.k is both set and removed; do one of them",
+            ),
+            (
+                "a collection needs its database",
+                vec![],
+                in_db(),
+                "there is no database \"db\"",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn there_are_at_most_sixty_four() {
+        let mut log = Log::new();
+        for number in 1..64 {
+            assert!(log.apply(&create_database(&format!("db{number}"))).is_ok());
+        }
+        let outcome = log.apply(&create_database("one_more"));
+        assert_eq!(
+            words(outcome),
+            "there are 64 databases, which is the limit; drop one first"
+        );
+        assert!(log.apply(&drop("db7")).is_ok());
+        assert!(log.apply(&create_database("one_more")).is_ok());
+    }
+
+    #[test]
+    fn properties_are_merged_and_an_unchanged_database_makes_no_revision() {
+        let mut log = Log::new();
+        assert!(log.apply(&alter("", &[("a", "1"), ("b", "2")], &[])).is_ok());
+        assert!(log.apply(&alter("", &[("b", "3")], &["a"])).is_ok());
+        let image = log.machine.image();
+        let database = image.describe_database("").expect("always there");
+        assert_eq!(database.properties, [("b".to_owned(), "3".to_owned())].into());
+        assert!(log.apply(&alter("", &[("b", "3")], &["a"])).is_ok());
+        assert_eq!(log.machine.image().revision(), image.revision());
+        let page = image.list_databases(&PageRequest::default()).expect("a page");
+        assert_eq!(page.items, [database]);
+        assert!(log.apply(&create("books")).is_ok());
+    }
+}

@@ -168,3 +168,113 @@ pub(crate) fn read_name(key: &[u8], value: &[u8]) -> Option<PartitionId> {
 pub(crate) fn name_key(partition: &Partition) -> Vec<u8> {
     BY_NAME.key((partition.collection_id, &partition.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Command;
+    use crate::fixture::{
+        Log, check, create, create_alias, create_partition, create_with, keyed_schema, words,
+    };
+
+    fn drop(collection: &str, name: &str) -> Command {
+        Command::DropPartition(DropPartition {
+            collection: collection.into(),
+            name: name.into(),
+            ..DropPartition::default()
+        })
+    }
+
+    #[test]
+    fn partitions_come_and_go_but_fixed_ones_stay() {
+        let books = || vec![create("books"), create_partition("books", "p")];
+        let keyed = || vec![create_with("k", |create| create.schema = keyed_schema())];
+        let by_key =
+            "the partitions of a collection with a partition key cannot be created or dropped by hand";
+        check(vec![
+            (
+                "new",
+                vec![create("books")],
+                create_partition("books", "p"),
+                "PartitionCreated { id: PartitionId(4) }",
+            ),
+            (
+                "again",
+                books(),
+                create_partition("books", "p"),
+                "PartitionCreated { id: PartitionId(4) }",
+            ),
+            (
+                "by alias",
+                vec![create("books"), create_alias("b", "books")],
+                create_partition("b", "p"),
+                "PartitionCreated { id: PartitionId(4) }",
+            ),
+            (
+                "of nothing",
+                vec![],
+                create_partition("books", "p"),
+                "there is no collection \"books\" in database \"default\"",
+            ),
+            (
+                "a bad name",
+                books(),
+                create_partition("books", "p/q"),
+                "the partition name \"p/q\" may hold only letters, digits, underscores and hyphens",
+            ),
+            (
+                "with a key",
+                keyed(),
+                create_partition("k", "p"),
+                &format!("partition \"p\" of collection \"k\": {by_key}"),
+            ),
+            (
+                "dropped",
+                books(),
+                drop("books", "p"),
+                "PartitionDropped { existed: true }",
+            ),
+            (
+                "not there",
+                books(),
+                drop("books", "q"),
+                "PartitionDropped { existed: false }",
+            ),
+            (
+                "the default one",
+                books(),
+                drop("books", "_default"),
+                "partition \"_default\" of collection \"books\": the default partition cannot be dropped",
+            ),
+            (
+                "dropped with a key",
+                keyed(),
+                drop("k", "_default_0"),
+                &format!("partition \"_default_0\" of collection \"k\": {by_key}"),
+            ),
+            (
+                "dropped of nothing",
+                vec![],
+                drop("books", "p"),
+                "there is no collection \"books\" in database \"default\"",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_collection_has_at_most_4096() {
+        let mut log = Log::new();
+        assert!(log.apply(&create("books")).is_ok());
+        for number in 1..PARTITIONS_PER_COLLECTION_MAX {
+            assert!(log.apply(&create_partition("books", &number.to_string())).is_ok());
+        }
+        let refused = log.apply(&create_partition("books", "p"));
+        assert_eq!(
+            words(refused),
+            "collection \"books\" has 4096 partitions, which is the limit; drop one first"
+        );
+        assert!(log.apply(&drop("books", "7")).is_ok());
+        assert!(log.apply(&create_partition("books", "p")).is_ok());
+        log.machine.image().audit().expect("a state that fits together");
+    }
+}

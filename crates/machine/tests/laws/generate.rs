@@ -1,0 +1,215 @@
+//! Random logs.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use quorate_machine::{
+    AllocateIds, AlterAlias, AlterCollection, AlterDatabase, CloseSession, Command, ConsistencyLevel,
+    CreateAlias, CreateCollection, CreateDatabase, CreatePartition, DataType, DropAlias, DropCollection,
+    DropDatabase, DropPartition, Field, IdleClient, LeaseId, OpenSession, Properties, RenameCollection,
+    RequestId, Schema, Worker, WorkerKind,
+};
+use quorate_types::{ClientId, Epoch, LogTime};
+
+/// One entry to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) stamp_ms: u64,
+    pub(crate) request: Option<RequestId>,
+    pub(crate) command: Command,
+}
+
+pub(crate) fn entries(log: &[Step]) -> Vec<Bytes> {
+    let encode = |step: &Step| step.command.encode(step.stamp_ms, step.request);
+    log.iter().map(encode).collect()
+}
+
+/// A log whose clients register first.
+pub(crate) fn log() -> impl Strategy<Value = Vec<Step>> {
+    let register = |client| Step {
+        stamp_ms: 1,
+        request: None,
+        command: Command::RegisterClient {
+            client: ClientId(client),
+        },
+    };
+    prop::collection::vec(step(), 1..40)
+        .prop_map(move |steps| [1, 2].into_iter().map(register).chain(steps).collect())
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (0u64..50, prop::option::weighted(0.4, request()), command()).prop_map(|(stamp_ms, request, command)| {
+        Step {
+            stamp_ms,
+            request,
+            command,
+        }
+    })
+}
+
+fn request() -> impl Strategy<Value = RequestId> {
+    (1u128..4, 0u64..12, 0u64..6).prop_map(|(client, sequence, floor)| RequestId {
+        client: ClientId(client),
+        sequence,
+        floor,
+    })
+}
+
+fn database() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["", "", "default", "db", "nowhere"]).prop_map_into()
+}
+
+/// Of collections and aliases alike, so that they meet.
+fn name() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "c", "d", "not valid"]).prop_map_into()
+}
+
+fn properties() -> impl Strategy<Value = Properties> {
+    let key = prop::sample::select(vec!["k", "l", "mmap.enabled"]);
+    let value = prop::sample::select(vec!["", "1", "true", "x"]);
+    prop::collection::btree_map(key.prop_map_into(), value.prop_map_into(), 0..3)
+}
+
+fn schema() -> impl Strategy<Value = Schema> {
+    (any::<bool>(), any::<bool>(), 0u32..3).prop_map(|(dynamic_fields, keyed, vectors)| {
+        let mut id = Field::new("id", DataType::Int64);
+        id.primary_key = true;
+        let mut fields = vec![id];
+        for number in 0..vectors {
+            let mut vector = Field::new(format!("v{number}"), DataType::FloatVector);
+            vector.dimension = 8;
+            fields.push(vector);
+        }
+        if keyed {
+            let mut tenant = Field::new("tenant", DataType::Int64);
+            tenant.partition_key = true;
+            fields.push(tenant);
+        }
+        Schema {
+            fields,
+            dynamic_fields,
+        }
+    })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        2 => database_command(),
+        6 => collection_command(),
+        4 => part_command(),
+        3 => session_command(),
+        2 => client_command(),
+    ]
+}
+
+fn database_command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (database(), properties())
+            .prop_map(|(name, properties)| Command::CreateDatabase(CreateDatabase { name, properties })),
+        database().prop_map(|name| Command::DropDatabase(DropDatabase { name })),
+        (database(), properties(), prop::collection::vec("[kl]", 0..2))
+            .prop_map(|(name, set, remove)| Command::AlterDatabase(AlterDatabase { name, set, remove })),
+    ]
+}
+
+fn collection_command() -> impl Strategy<Value = Command> {
+    let create = (database(), name(), schema(), 0u32..4, 0u32..4, properties());
+    prop_oneof![
+        4 => create.prop_map(|(database, name, schema, shards, partitions, properties)| {
+            let partitions = if schema.has_partition_key() { partitions } else { 0 };
+            Command::CreateCollection(CreateCollection {
+                database,
+                name,
+                description: String::new(),
+                schema,
+                shards,
+                consistency_level: ConsistencyLevel::Bounded,
+                properties,
+                partitions,
+            })
+        }),
+        2 => (database(), name())
+            .prop_map(|(database, name)| Command::DropCollection(DropCollection { database, name })),
+        1 => (database(), name(), properties(), prop::option::of("[de]"))
+            .prop_map(|(database, name, set, description)| Command::AlterCollection(AlterCollection {
+                database,
+                name,
+                set,
+                remove: vec!["k".to_owned()],
+                description,
+            })),
+        2 => (database(), name(), name(), database()).prop_map(|(database, name, new_name, new_database)| {
+            Command::RenameCollection(RenameCollection { database, name, new_name, new_database })
+        }),
+    ]
+}
+
+fn part_command() -> impl Strategy<Value = Command> {
+    let partition = || prop::sample::select(vec!["p", "q", "_default", "_default_0"]).prop_map_into();
+    prop_oneof![
+        (database(), name(), partition()).prop_map(|(database, collection, name)| {
+            Command::CreatePartition(CreatePartition {
+                database,
+                collection,
+                name,
+            })
+        }),
+        (database(), name(), partition()).prop_map(|(database, collection, name)| {
+            Command::DropPartition(DropPartition {
+                database,
+                collection,
+                name,
+            })
+        }),
+        (database(), name(), name()).prop_map(|(database, collection, alias)| {
+            Command::CreateAlias(CreateAlias {
+                database,
+                collection,
+                alias,
+            })
+        }),
+        (database(), name()).prop_map(|(database, alias)| Command::DropAlias(DropAlias { database, alias })),
+        (database(), name(), name()).prop_map(|(database, collection, alias)| {
+            Command::AlterAlias(AlterAlias {
+                database,
+                collection,
+                alias,
+            })
+        }),
+    ]
+}
+
+fn session_command() -> impl Strategy<Value = Command> {
+    let kind = prop::sample::select(vec![WorkerKind::Proxy, WorkerKind::QueryNode]);
+    prop_oneof![
+        3 => (kind, "[qr]", 999u64..1002).prop_map(|(kind, name, ttl_ms)| {
+            let worker = Worker {
+                kind,
+                name,
+                address: "h:1".into(),
+                zone: String::new(),
+                resource_group: "g".into(),
+                capacity: [("slots".to_owned(), ttl_ms)].into(),
+            };
+            Command::OpenSession(OpenSession { worker, ttl_ms })
+        }),
+        3 => (1u64..12, 0u64..4).prop_map(|(session, epoch)| {
+            Command::CloseSession(CloseSession { session: LeaseId(session), epoch: Epoch(epoch) })
+        }),
+        1 => prop::collection::vec((1u64..30).prop_map(LeaseId), 0..12).prop_map(|ids| Command::ExpireLeases { ids }),
+        1 => (0u64..3).prop_map(|count| Command::AllocateIds(AllocateIds { count })),
+        1 => (0u32..2).prop_map(|level| Command::RaiseFeatureLevel { level }),
+    ]
+}
+
+fn client_command() -> impl Strategy<Value = Command> {
+    let idle = (1u128..4, 0u64..50).prop_map(|(client, last_used)| IdleClient {
+        client: ClientId(client),
+        last_used: LogTime(last_used),
+    });
+    prop_oneof![
+        (1u128..4).prop_map(|client| Command::RegisterClient {
+            client: ClientId(client)
+        }),
+        prop::collection::vec(idle, 0..4).prop_map(|clients| Command::EvictClients { clients }),
+    ]
+}
