@@ -1,0 +1,233 @@
+//! Groups of coordinators on this machine, and raw channels to them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quorate::{Builder, Coordinator, Listed, MemberName, MemoryDisk, MemoryLatency, MemoryStore, Network, Tcp};
+use quorate_api::v1;
+use quorate_client::Client;
+use quorate_host::{BoxFuture, Listener, Stream};
+use tokio::time::{sleep, timeout};
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+/// Nothing here takes this long; a test that hangs should say so.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// TCP, with ports that were reserved by binding them: whoever lists a port also gets it.
+#[derive(Default)]
+pub struct Reserved(Mutex<BTreeMap<String, Listener>>);
+
+impl Reserved {
+    pub async fn address(&self) -> String {
+        let listener = Tcp.listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_address().unwrap();
+        self.0.lock().unwrap().insert(address.clone(), listener);
+        address
+    }
+
+    pub async fn listed(&self, name: &str) -> Listed {
+        Listed {
+            name: MemberName::new(name).unwrap(),
+            client_address: self.address().await,
+            peer_address: self.address().await,
+            liveness_address: self.address().await,
+        }
+    }
+}
+
+impl Network for Reserved {
+    fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Tcp.resolve(address)
+    }
+
+    fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
+        Tcp.dial(address)
+    }
+
+    fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Listener>> {
+        let reserved = self.0.lock().unwrap().remove(address);
+        Box::pin(async move {
+            match reserved {
+                Some(listener) => Ok(listener),
+                None => Tcp.listen(address).await,
+            }
+        })
+    }
+}
+
+/// A group over memory.
+pub struct Cluster {
+    pub listed: Vec<Listed>,
+    pub disks: Vec<MemoryDisk>,
+    network: Arc<Reserved>,
+    running: Vec<Option<Coordinator>>,
+}
+
+impl Cluster {
+    /// A group that is ready.
+    pub async fn start(size: usize) -> Self {
+        let network = Arc::new(Reserved::default());
+        let mut listed = Vec::new();
+        for number in 0..size {
+            listed.push(network.listed(&format!("r{number}")).await);
+        }
+        let disks = (0..size).map(|_| MemoryDisk::default()).collect();
+        let mut cluster = Self { listed, disks, network, running: (0..size).map(|_| None).collect() };
+        for number in 0..size {
+            cluster.start_one(number).await;
+        }
+        for coordinator in cluster.running() {
+            timeout(LONG, coordinator.ready()).await.unwrap().unwrap();
+        }
+        cluster
+    }
+
+    pub fn builder(&self, number: usize) -> Builder {
+        let store = MemoryStore::open(&self.disks[number], MemoryLatency::default()).unwrap();
+        Coordinator::builder()
+            .name(self.listed[number].name.as_str())
+            .replicas(self.listed.clone())
+            .store(Arc::new(store))
+            .bind("127.0.0.1")
+            .http("127.0.0.1:0")
+            .session_grace(Duration::from_millis(300))
+            .drain_timeout(Duration::from_secs(2))
+            .network(Arc::clone(&self.network) as Arc<dyn Network>)
+    }
+
+    pub async fn start_one(&mut self, number: usize) {
+        let coordinator = self.builder(number).start().await.unwrap();
+        self.running[number] = Some(coordinator);
+    }
+
+    pub async fn stop_one(&mut self, number: usize) {
+        timeout(LONG, self.running[number].take().unwrap().shutdown()).await.unwrap();
+    }
+
+    pub fn running(&self) -> impl Iterator<Item = &Coordinator> {
+        self.running.iter().flatten()
+    }
+
+    pub fn at(&self, number: usize) -> &Coordinator {
+        self.running[number].as_ref().unwrap()
+    }
+
+    /// The number of the replica that serves as the leader, once there is one and all that run know it.
+    pub async fn leader(&self) -> usize {
+        let agreed = || {
+            let serving = |coordinator: &Coordinator| coordinator.replica().leadership().borrow().serving;
+            let leader = self.running.iter().position(|one| one.as_ref().is_some_and(serving))?;
+            let address = &self.listed[leader].client_address;
+            let knows = |coordinator: &Coordinator| {
+                let leadership = coordinator.replica().leadership();
+                let known = leadership.borrow().leader.as_ref().is_some_and(|l| l.client_address == *address);
+                known
+            };
+            self.running().all(knows).then_some(leader)
+        };
+        until("everybody knows the leader", || async { agreed() }).await
+    }
+
+    /// The number of a replica that follows.
+    pub async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        (0..self.running.len()).find(|number| *number != leader && self.running[*number].is_some()).unwrap()
+    }
+
+    pub fn node(&self, number: usize) -> u64 {
+        self.at(number).replica().status().node.unwrap().0
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.listed.iter().map(|listed| listed.client_address.clone())).unwrap()
+    }
+
+    pub fn channel(&self, number: usize) -> Channel {
+        channel(&self.listed[number].client_address)
+    }
+
+    /// Hands leadership to another replica; gives its number.
+    pub async fn transfer(&self) -> usize {
+        let to = self.follower().await;
+        let deadline = tokio::time::Instant::now() + LONG;
+        let from = self.leader().await;
+        let node = quorate_types::NodeId(self.node(to));
+        self.at(from).replica().hand_over(Some(node), deadline).await.unwrap();
+        self.leader().await
+    }
+
+    pub async fn stop(mut self) {
+        for number in 0..self.running.len() {
+            if self.running[number].is_some() {
+                self.stop_one(number).await;
+            }
+        }
+    }
+}
+
+/// A raw channel.
+pub fn channel(address: &str) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+/// Asks until there is an answer.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, asking).await.unwrap_or_else(|_| panic!("waited too long until {what}"))
+}
+
+/// What must happen soon.
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(LONG, what).await.expect("it happens soon")
+}
+
+pub fn trailer<'a>(status: &'a Status, name: &str) -> Option<&'a str> {
+    status.metadata().get(name)?.to_str().ok()
+}
+
+/// The field that a malformed request is refused for.
+pub fn malformed_field(status: &Status) -> String {
+    use v1::error_detail::Kind;
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
+    assert_eq!(trailer(status, "quorate-outcome"), Some("not-executed"));
+    match quorate_api::decode_detail(status).unwrap() {
+        Some(Kind::Malformed(malformed)) => malformed.field,
+        other => panic!("another detail: {other:?}"),
+    }
+}
+
+/// A schema with an int64 key and a vector.
+pub fn schema() -> v1::Schema {
+    let key = v1::Field {
+        name: "id".to_owned(),
+        data_type: v1::DataType::Int64.into(),
+        primary_key: true,
+        ..Default::default()
+    };
+    let vector = v1::Field {
+        name: "vector".to_owned(),
+        data_type: v1::DataType::FloatVector.into(),
+        dimension: 8,
+        ..Default::default()
+    };
+    v1::Schema { fields: vec![key, vector], dynamic_fields: false }
+}
+
+pub fn collection(name: &str) -> v1::CreateCollectionRequest {
+    v1::CreateCollectionRequest { name: name.to_owned(), schema: Some(schema()), ..Default::default() }
+}
+
+pub fn database(name: &str) -> v1::CreateDatabaseRequest {
+    v1::CreateDatabaseRequest { name: name.to_owned(), ..Default::default() }
+}

@@ -1,0 +1,15 @@
+//! Whole coordinators in one process, over real sockets, talked to by the real client and by hand.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod catalog;
+mod cluster;
+mod health;
+mod hostile;
+mod http;
+mod lifecycle;
+mod once;
+mod redirect;
+mod sessions;
+mod stale;
+mod watch;
+mod writes;
