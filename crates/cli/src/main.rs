@@ -7,6 +7,7 @@
 
 mod allocator;
 mod config;
+mod dev;
 mod exit;
 mod serve;
 
@@ -32,6 +33,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a whole cluster on this machine, with workers and load, to look at and to break
+    Dev(dev::Arguments),
     /// Run one replica
     Serve(serve::Arguments),
     /// Print a commented configuration file for `serve`, or check one
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }

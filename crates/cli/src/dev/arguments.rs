@@ -67,7 +67,10 @@ mod tests {
     fn defaults_are_three_replicas_in_a_temporary_directory() {
         let arguments = parse("").expect("no flag is needed");
         assert_eq!((arguments.replicas, arguments.workers), (3, 8));
-        assert_eq!((arguments.dir, arguments.plain, arguments.keep), (None, false, false));
+        assert_eq!(
+            (arguments.dir, arguments.plain, arguments.keep),
+            (None, false, false)
+        );
         assert_eq!(arguments.profile, Profile::Zone);
     }
 

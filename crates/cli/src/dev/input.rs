@@ -57,7 +57,11 @@ impl Input {
         let ends = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&ends);
         let thread = std::thread::spawn(move || read(&sender, &flag));
-        Self { receiver, ends, thread: Some(thread) }
+        Self {
+            receiver,
+            ends,
+            thread: Some(thread),
+        }
     }
 
     /// The next one. Pends for ever once there is no more. Cancel-safe.
@@ -104,7 +108,10 @@ fn read_lines(sender: &mpsc::Sender<Typed>, ends: &AtomicBool) {
     let stdin = std::io::stdin();
     let mut lines = Lines::default();
     let mut bytes = [0; 4_096];
-    let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK_EVERY.subsec_nanos()) };
+    let wait = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(LOOK_EVERY.subsec_nanos()),
+    };
     while !ends.load(Ordering::Acquire) {
         // A read that blocks could not be ended; so it is asked first.
         match poll(&mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)], Some(&wait)) {
@@ -118,7 +125,11 @@ fn read_lines(sender: &mpsc::Sender<Typed>, ends: &AtomicBool) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(_) => return,
         };
-        let whole = if read == 0 { lines.rest() } else { lines.take(&bytes[..read]) };
+        let whole = if read == 0 {
+            lines.rest()
+        } else {
+            lines.take(&bytes[..read])
+        };
         for line in whole {
             let typed = match verbs::line(&line) {
                 Ok(None) => continue,

@@ -53,7 +53,12 @@ impl Output {
             // The owner may have stopped waiting.
             let _ = finished.send(());
         });
-        Self { sender, done, closed, lost: 0 }
+        Self {
+            sender,
+            done,
+            closed,
+            lost: 0,
+        }
     }
 
     /// Nobody reads any more.

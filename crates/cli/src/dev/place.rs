@@ -53,14 +53,24 @@ impl Place {
     /// A new directory where the system keeps temporary ones.
     pub(super) fn temporary() -> Result<Self, PlaceError> {
         let made = tempfile::Builder::new().prefix("quorate-dev-").tempdir();
-        let system = |cause| PlaceError::System { path: std::env::temp_dir(), cause };
+        let system = |cause| PlaceError::System {
+            path: std::env::temp_dir(),
+            cause,
+        };
         let temporary = made.map_err(system)?;
-        Ok(Self { path: temporary.path().to_owned(), temporary: Some(temporary), _lock: None })
+        Ok(Self {
+            path: temporary.path().to_owned(),
+            temporary: Some(temporary),
+            _lock: None,
+        })
     }
 
     /// This directory, for so many replicas.
     pub(super) fn given(path: &Path, replicas: usize) -> Result<Self, PlaceError> {
-        let system = |cause| PlaceError::System { path: path.to_owned(), cause };
+        let system = |cause| PlaceError::System {
+            path: path.to_owned(),
+            cause,
+        };
         std::fs::create_dir_all(path).map_err(system)?;
         let path = path.canonicalize().map_err(system)?;
         let empty = std::fs::read_dir(&path).map_err(system)?.next().is_none();
@@ -68,7 +78,12 @@ impl Place {
         if !empty && !lock.exists() {
             return Err(PlaceError::Foreign(path));
         }
-        let lock = File::options().create(true).truncate(false).write(true).open(lock).map_err(system)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(lock)
+            .map_err(system)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(PlaceError::Used(path)),
@@ -78,7 +93,11 @@ impl Place {
         if held != 0 && held != replicas {
             return Err(PlaceError::Size { path, held });
         }
-        Ok(Self { path, temporary: None, _lock: Some(lock) })
+        Ok(Self {
+            path,
+            temporary: None,
+            _lock: Some(lock),
+        })
     }
 
     /// Where it is.
@@ -100,8 +119,13 @@ impl Place {
 
     /// Removes it when it is temporary.
     pub(super) fn leave(self) -> Result<(), PlaceError> {
-        let Some(temporary) = self.temporary else { return Ok(()) };
-        temporary.close().map_err(|cause| PlaceError::System { path: self.path, cause })
+        let Some(temporary) = self.temporary else {
+            return Ok(());
+        };
+        temporary.close().map_err(|cause| PlaceError::System {
+            path: self.path,
+            cause,
+        })
     }
 }
 
@@ -136,7 +160,10 @@ mod tests {
             std::fs::create_dir(place.path().join(name)).expect("made");
         }
         drop(place);
-        assert!(matches!(Place::given(&path, 5), Err(PlaceError::Size { held: 3, .. })));
+        assert!(matches!(
+            Place::given(&path, 5),
+            Err(PlaceError::Size { held: 3, .. })
+        ));
         Place::given(&path, 3).expect("again").leave().expect("it stays");
         assert!(path.exists());
 

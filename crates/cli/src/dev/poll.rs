@@ -28,9 +28,19 @@ pub(super) async fn tell(events: &Events, event: Event) -> bool {
 }
 
 /// Starts the pollers of these replicas, in the order of their places.
-pub(super) fn start(tasks: &mut JoinSet<()>, client: &Client, nodes: impl Iterator<Item = NodeId>, events: &Events) {
+pub(super) fn start(
+    tasks: &mut JoinSet<()>,
+    client: &Client,
+    nodes: impl Iterator<Item = NodeId>,
+    events: &Events,
+) {
     for (replica, node) in nodes.enumerate() {
-        tasks.spawn(statuses(client.with_deadline(PATIENCE), replica, node, events.clone()));
+        tasks.spawn(statuses(
+            client.with_deadline(PATIENCE),
+            replica,
+            node,
+            events.clone(),
+        ));
     }
     tasks.spawn(leaders(client.clone(), events.clone()));
 }
@@ -52,7 +62,10 @@ async fn leaders(client: Client, events: Events) {
     let mut leaders = client.leader();
     loop {
         let leader = leaders.borrow_and_update().clone();
-        let leader = leader.map(|leader| Leading { node: leader.node.0, term: leader.term.0 });
+        let leader = leader.map(|leader| Leading {
+            node: leader.node.0,
+            term: leader.term.0,
+        });
         if !tell(&events, Event::Leader(leader)).await || leaders.changed().await.is_err() {
             return;
         }

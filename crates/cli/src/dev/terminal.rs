@@ -63,7 +63,13 @@ impl Drop for Raw {
 fn restore() {
     if RAW.swap(false, Ordering::AcqRel) {
         // A terminal that is gone needs nothing.
-        let _ = execute!(io::stdout(), ResetColor, EnableLineWrap, Show, LeaveAlternateScreen);
+        let _ = execute!(
+            io::stdout(),
+            ResetColor,
+            EnableLineWrap,
+            Show,
+            LeaveAlternateScreen
+        );
         let _ = disable_raw_mode();
     }
 }
@@ -123,10 +129,15 @@ mod tests {
 
     #[test]
     fn a_frame_holds_the_text_and_colours_only_on_request() {
-        let lines = [Line { pieces: vec![(Tone::Good, "leader a".to_owned())] }];
+        let lines = [Line {
+            pieces: vec![(Tone::Good, "leader a".to_owned())],
+        }];
         let with = String::from_utf8(frame(&lines, true)).expect("text");
         let without = String::from_utf8(frame(&lines, false)).expect("text");
         assert!(with.contains("leader a") && without.contains("leader a"));
-        assert!(with.contains("\u{1b}[38;5;10m") && !without.contains("\u{1b}[38;5;"), "{with:?} {without:?}");
+        assert!(
+            with.contains("\u{1b}[38;5;10m") && !without.contains("\u{1b}[38;5;"),
+            "{with:?} {without:?}"
+        );
     }
 }

@@ -8,8 +8,7 @@ use super::event::Deed;
 const SHOWN_MAX: usize = 40;
 
 /// The verbs as a line of help.
-pub(super) const HELP: &str =
-    "kill|pause|resume|stop|start NAME|leader, transfer [NAME], status, help, quit (stop is SIGTERM, pause SIGSTOP)";
+pub(super) const HELP: &str = "kill|pause|resume|stop|start NAME|leader, transfer [NAME], status, help, quit (stop is SIGTERM, pause SIGSTOP)";
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +161,11 @@ mod tests {
             ('x', None),
         ];
         for (character, want) in cases {
-            assert_eq!(key(KeyCode::Char(character), KeyModifiers::NONE), want, "{character}");
+            assert_eq!(
+                key(KeyCode::Char(character), KeyModifiers::NONE),
+                want,
+                "{character}"
+            );
         }
         assert_eq!(key(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Verb::Quit));
         assert_eq!(key(KeyCode::Char('k'), KeyModifiers::CONTROL), None);

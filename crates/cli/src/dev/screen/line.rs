@@ -13,14 +13,18 @@ pub(in super::super) struct Line {
 
 impl Line {
     /// A line of one piece.
-    pub(super) fn of(tone: Tone, text: impl AsRef<str>) -> Self {
+    pub(in super::super) fn of(tone: Tone, text: impl AsRef<str>) -> Self {
         Self::default().then(tone, text)
     }
 
     /// The line and another piece.
     pub(super) fn then(mut self, tone: Tone, text: impl AsRef<str>) -> Self {
         // Texts come from replicas and files, too.
-        let text = text.as_ref().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let text = text
+            .as_ref()
+            .chars()
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect();
         self.pieces.push((tone, text));
         self
     }
@@ -72,7 +76,15 @@ mod tests {
     #[test]
     fn lines_are_cut_at_their_width() {
         let line = || Line::of(Tone::Bold, "abc").then(Tone::Plain, "d\u{1b}f");
-        for (width, want) in [(0, ""), (2, "ab"), (3, "abc"), (4, "abcd"), (5, "abcd?"), (6, "abcd?f"), (80, "abcd?f")] {
+        for (width, want) in [
+            (0, ""),
+            (2, "ab"),
+            (3, "abc"),
+            (4, "abcd"),
+            (5, "abcd?"),
+            (6, "abcd?f"),
+            (80, "abcd?f"),
+        ] {
             assert_eq!(line().cut(width).plain(), want, "{width}");
         }
         assert_eq!(line().width(), 6);
@@ -80,9 +92,17 @@ mod tests {
 
     #[test]
     fn cells_have_their_width() {
-        let cases = [("ab", "ab  ", "  ab"), ("abcd", "abcd", "abcd"), ("abcdef", "abcd", "cdef"), ("", "    ", "    ")];
+        let cases = [
+            ("ab", "ab  ", "  ab"),
+            ("abcd", "abcd", "abcd"),
+            ("abcdef", "abcd", "cdef"),
+            ("", "    ", "    "),
+        ];
         for (text, on_left, on_right) in cases {
-            assert_eq!((left(text, 4).as_str(), right(text, 4).as_str()), (on_left, on_right));
+            assert_eq!(
+                (left(text, 4).as_str(), right(text, 4).as_str()),
+                (on_left, on_right)
+            );
         }
     }
 }

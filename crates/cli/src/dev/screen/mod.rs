@@ -15,8 +15,16 @@ pub(super) use line::Line;
 
 /// Writes that are not acknowledged for this long are a sign of something.
 const QUIET_MS: u128 = 300;
-const KEYS: &str =
-    "1-5 select  k kill  K kill leader  s stop  c cont  t term  r restart  l lead  q quit";
+/// Names of steps where there is little room. The last step tells most, so it must not be cut.
+const BRIEF: [(&str, &str); 6] = [
+    ("detected", "det."),
+    ("witnessed", "wit."),
+    ("candidate", "cand."),
+    ("elected", "elect."),
+    ("first_commit", "commit"),
+    ("acknowledged", "ack"),
+];
+const KEYS: &str = "1-5 select  k kill  K kill leader  s stop  c cont  t term  r restart  l lead  q quit";
 
 /// The whole screen.
 pub(super) fn screen(state: &State, width: usize, height: usize) -> Vec<Line> {
@@ -33,7 +41,12 @@ pub(super) fn screen(state: &State, width: usize, height: usize) -> Vec<Line> {
     lines.truncate(height.saturating_sub(1));
     let room = height.saturating_sub(lines.len() + 1);
     let skip = state.news.len().saturating_sub(room);
-    let told: Vec<Line> = state.news.iter().skip(skip).map(|news| news_line(state, news)).collect();
+    let told: Vec<Line> = state
+        .news
+        .iter()
+        .skip(skip)
+        .map(|news| news_line(state, news))
+        .collect();
     let empty = room - told.len();
     lines.extend(told);
     lines.extend(std::iter::repeat_n(Line::default(), empty));
@@ -71,7 +84,10 @@ fn head(state: &State) -> Vec<Line> {
         replicas => format!("  {replicas} replicas"),
     };
     let title = Line::of(Tone::Bold, "quorate dev")
-        .then(Tone::Plain, format!("{what}  profile {}  up {up}  ", setting.profile))
+        .then(
+            Tone::Plain,
+            format!("{what}  profile {}  up {up}  ", setting.profile),
+        )
         .then(Tone::Dim, &setting.directory);
     vec![title, leader(state)]
 }
@@ -82,12 +98,20 @@ fn leader(state: &State) -> Line {
         (Stage::Starting(what), ..) => Line::of(Tone::Warn, format!("starting: {what}")),
         (Stage::Running, Some((leader, since)), _) => {
             let for_ms = clock(state.now.since(since));
-            Line::of(Tone::Good, format!("leader {}", state.name(leader.node)))
-                .then(Tone::Plain, format!("  term {}  for {for_ms}  failovers {}", leader.term, state.failovers))
+            Line::of(Tone::Good, format!("leader {}", state.name(leader.node))).then(
+                Tone::Plain,
+                format!(
+                    "  term {}  for {for_ms}  failovers {}",
+                    leader.term, state.failovers
+                ),
+            )
         }
         (Stage::Running, None, since) => {
             let since: Moment = since.unwrap_or(state.setting.began);
-            Line::of(Tone::Bad, format!("nobody leads for {}", short(state.now.since(since))))
+            Line::of(
+                Tone::Bad,
+                format!("nobody leads for {}", short(state.now.since(since))),
+            )
         }
     }
 }
@@ -110,7 +134,10 @@ fn seeds(state: &State, width: usize) -> Line {
 
 fn selected(state: &State) -> Option<Line> {
     let place = &state.replicas.get(state.selected)?.place;
-    let text = format!("    {}: http://{}  log {}", place.name, place.http_address, place.log);
+    let text = format!(
+        "    {}: http://{}  log {}",
+        place.name, place.http_address, place.log
+    );
     Some(Line::of(Tone::Dim, text))
 }
 
@@ -118,25 +145,39 @@ fn load(state: &State) -> Vec<Line> {
     let counts = state.workers.counts();
     let unwell = |number: usize, tone| if number > 0 { tone } else { Tone::Plain };
     let workers = Line::of(Tone::Dim, "SESSIONS ")
-        .then(Tone::Plain, format!("of {} workers: ", state.workers.len()))
         .then(Tone::Good, format!("Ready {}", counts.ready))
-        .then(unwell(counts.jeopardy, Tone::Warn), format!("  Jeopardy {}", counts.jeopardy))
-        .then(unwell(counts.fenced, Tone::Bad), format!("  Fenced {}", counts.fenced))
+        .then(Tone::Plain, format!(" of {}", state.workers.len()))
+        .then(
+            unwell(counts.jeopardy, Tone::Warn),
+            format!("  Jeopardy {}", counts.jeopardy),
+        )
+        .then(
+            unwell(counts.fenced, Tone::Bad),
+            format!("  Fenced {}", counts.fenced),
+        )
         .then(Tone::Plain, format!("  Connecting {}", counts.connecting))
-        .then(Tone::Dim, format!("  fenced so far {}", state.workers.fenced));
+        .then(Tone::Dim, format!("  (fenced so far {})", state.workers.fenced));
     let load = &state.load;
     let quiet = load.last_acknowledged.map(|last| state.now.since(last));
-    let quiet_tone = quiet.filter(|quiet| quiet.as_millis() > QUIET_MS).map_or(Tone::Plain, |_| Tone::Bad);
+    let quiet_tone = quiet
+        .filter(|quiet| quiet.as_millis() > QUIET_MS)
+        .map_or(Tone::Plain, |_| Tone::Bad);
     let quiet = quiet.map_or_else(String::new, |quiet| format!("  last {} ago", short(quiet)));
     let failed = |number: u64| if number > 0 { Tone::Bad } else { Tone::Plain };
     let writes = Line::of(Tone::Dim, "WRITES   ")
         .then(Tone::Plain, format!("acknowledged {}", count(load.acknowledged)))
         .then(failed(load.failed), format!("  failed {}", count(load.failed)))
-        .then(Tone::Plain, format!("  waiting {}  {:.0}/s", load.waiting(), load.rate(state.now)))
+        .then(
+            Tone::Plain,
+            format!("  waiting {}  {:.0}/s", load.waiting(), load.rate(state.now)),
+        )
         .then(quiet_tone, quiet);
     let reads = Line::of(Tone::Dim, "READS    ")
         .then(Tone::Plain, format!("answered {}", count(load.reads)))
-        .then(failed(load.reads_failed), format!("  failed {}", count(load.reads_failed)));
+        .then(
+            failed(load.reads_failed),
+            format!("  failed {}", count(load.reads_failed)),
+        );
     vec![workers, writes, reads]
 }
 
@@ -149,7 +190,10 @@ fn failover(state: &State, width: usize) -> Vec<Line> {
     };
     let ago = short(state.now.since(failover.seen));
     let (from, to) = (state.name(failover.from), state.name(failover.to.node));
-    let took = failover.account.as_ref().map(|account| format!(", election {}", short(account.took)));
+    let took = failover
+        .account
+        .as_ref()
+        .map(|account| format!(", election {}", short(account.took)));
     let what = format!(
         "{from} -> {to}  term {}  {}{}  {ago} ago",
         failover.to.term,
@@ -159,16 +203,18 @@ fn failover(state: &State, width: usize) -> Vec<Line> {
     let fenced = format!("; sessions lost {}", failover.fenced);
     let waited = Line::of(Tone::Bold, format!("  {}", failover.waited())).then(Tone::Plain, fenced);
     let steps = Line::of(Tone::Plain, format!("  {}", failover.steps()));
-    let mut lines = vec![heading.then(Tone::Plain, what), waited, steps];
-    debug_assert!(lines.len() == 3);
-    if let Some(steps) = lines.last_mut()
-        && steps.width() > width
-    {
-        // Steps tell most at their end: when clients went on.
-        let text: String = steps.plain().replace("witnessed", "wit.").replace("first_commit", "commit");
-        *steps = Line::of(Tone::Plain, text);
+    vec![heading.then(Tone::Plain, what), waited, briefly(steps, width)]
+}
+
+fn briefly(steps: Line, width: usize) -> Line {
+    if steps.width() <= width {
+        return steps;
     }
-    lines
+    let mut text = steps.plain();
+    for (long, brief) in BRIEF {
+        text = text.replace(long, brief);
+    }
+    Line::of(Tone::Plain, text)
 }
 
 #[cfg(test)]

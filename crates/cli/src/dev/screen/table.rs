@@ -21,7 +21,12 @@ pub(super) fn table(state: &State, width: usize, marks: bool) -> Vec<Line> {
 }
 
 fn heading(wide: bool) -> Line {
-    let mut text = format!("    {} {} {}", left("REPLICA", 8), left("PROCESS", 11), left("ROLE", 9));
+    let mut text = format!(
+        "    {} {} {}",
+        left("REPLICA", 8),
+        left("PROCESS", 11),
+        left("ROLE", 9)
+    );
     if wide {
         text += &format!(
             " {}{}{}{}{}{} {}{}{}",
@@ -62,8 +67,14 @@ fn row(state: &State, replica: &Replica, place: usize, selected: bool, wide: boo
         .then(Tone::Plain, format!(" {}", left(&replica.process(), 11)))
         .then(tone, format!(" {}", left(role, 9)));
     // An old answer is still a hint of where the log stood, so it is shown, but dimly.
-    let Some((_, status)) = &replica.status else { return line };
-    let tone = if replica.fresh(state.now).is_some() { Tone::Plain } else { Tone::Dim };
+    let Some((_, status)) = &replica.status else {
+        return line;
+    };
+    let tone = if replica.fresh(state.now).is_some() {
+        Tone::Plain
+    } else {
+        Tone::Dim
+    };
     let number = |number: u64, width| right(&number.to_string(), width);
     let ms = |us: u64| format!("{:.1}", us as f64 / 1e3);
     if !wide {
@@ -77,8 +88,14 @@ fn row(state: &State, replica: &Replica, place: usize, selected: bool, wide: boo
         return line.then(tone, cells.concat());
     }
     let term = status.topology.as_ref().map_or(0, |topology| topology.term);
-    let farthest = state.replicas.iter().filter_map(|replica| replica.status.as_ref());
-    let farthest = farthest.map(|(_, status)| status.committed_index).max().unwrap_or_default();
+    let farthest = state
+        .replicas
+        .iter()
+        .filter_map(|replica| replica.status.as_ref());
+    let farthest = farthest
+        .map(|(_, status)| status.committed_index)
+        .max()
+        .unwrap_or_default();
     let cells = [
         " ".to_owned(),
         number(term, 5),
@@ -88,7 +105,10 @@ fn row(state: &State, replica: &Replica, place: usize, selected: bool, wide: boo
         number(status.snapshot_index, 10),
         number(farthest.saturating_sub(status.applied_index), 8),
         " ".to_owned(),
-        right(&format!("{}/{}", ms(status.flush_p50_us), ms(status.flush_p99_us)), 17),
+        right(
+            &format!("{}/{}", ms(status.flush_p50_us), ms(status.flush_p99_us)),
+            17,
+        ),
         right(&clock(Duration::from_millis(status.uptime_ms)), 8),
         number(status.boot_count, 5),
     ];

@@ -130,7 +130,10 @@ impl Failover {
     /// How long clients waited, in words.
     pub(in super::super) fn waited(&self) -> String {
         match (self.gap, self.settled) {
-            (Some(gap), _) => format!("clients waited {} between two acknowledged writes", short(gap.length)),
+            (Some(gap), _) => format!(
+                "clients waited {} between two acknowledged writes",
+                short(gap.length)
+            ),
             (None, None) => "counting how long clients wait".to_owned(),
             (None, Some(_)) => "no writes were acknowledged around it".to_owned(),
         }
@@ -147,11 +150,19 @@ impl Failover {
             Some((at, deed)) => Some((deed_word(deed), at)),
             None => steps.first().copied(),
         };
-        let Some((first, origin)) = origin else { return String::new() };
+        let Some((first, origin)) = origin else {
+            return String::new();
+        };
         // A step of an attempt before the cause is not part of this failover.
         let later = steps.into_iter().filter(|(_, at)| *at > origin);
-        let told: Vec<String> = later.map(|(name, at)| format!("{name} {}", ms(at.since(origin)))).collect();
-        if told.is_empty() { String::new() } else { format!("{first} -> {} ms", told.join(", ")) }
+        let told: Vec<String> = later
+            .map(|(name, at)| format!("{name} {}", ms(at.since(origin))))
+            .collect();
+        if told.is_empty() {
+            String::new()
+        } else {
+            format!("{first} -> {} ms", told.join(", "))
+        }
     }
 }
 
@@ -169,7 +180,11 @@ fn deed_word(deed: Deed) -> &'static str {
 
 fn ms(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;
-    if ms < 99.95 { format!("{ms:.1}") } else { format!("{ms:.0}") }
+    if ms < 99.95 {
+        format!("{ms:.1}")
+    } else {
+        format!("{ms:.0}")
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +200,11 @@ mod tests {
     }
 
     fn account() -> Account {
-        let phases = [("candidate", 4_000_000), ("detected", 5_001_200), ("elected", 5_008_000)];
+        let phases = [
+            ("candidate", 4_000_000),
+            ("detected", 5_001_200),
+            ("elected", 5_008_000),
+        ];
         Account {
             reason: v1::LeaderChangeReason::Crash,
             took: Duration::from_millis(9),
@@ -231,13 +250,25 @@ mod tests {
         killed.account = Some(account());
         killed.close(at(6_000_000), &load);
         assert_eq!(killed.reason(), "crash");
-        assert_eq!(killed.waited(), "clients waited 18.0 ms between two acknowledged writes");
-        assert_eq!(killed.steps(), "kill -> detected 1.2, elected 8.0, acknowledged 13.0 ms");
+        assert_eq!(
+            killed.waited(),
+            "clients waited 18.0 ms between two acknowledged writes"
+        );
+        assert_eq!(
+            killed.steps(),
+            "kill -> detected 1.2, elected 8.0, acknowledged 13.0 ms"
+        );
 
         let mut unexplained = failover(None);
-        unexplained.account = Some(Account { phases: account().phases[1..].to_vec(), ..account() });
+        unexplained.account = Some(Account {
+            phases: account().phases[1..].to_vec(),
+            ..account()
+        });
         unexplained.close(at(6_000_000), &load);
-        assert_eq!(unexplained.steps(), "detected -> elected 6.8, acknowledged 11.8 ms");
+        assert_eq!(
+            unexplained.steps(),
+            "detected -> elected 6.8, acknowledged 11.8 ms"
+        );
     }
 
     #[test]

@@ -50,7 +50,10 @@ impl Load {
             if self.gaps.len() == GAPS_MAX {
                 self.gaps.pop_front();
             }
-            self.gaps.push_back(Gap { end: at, length: at.since(last) });
+            self.gaps.push_back(Gap {
+                end: at,
+                length: at.since(last),
+            });
         }
         self.last_acknowledged = Some(at);
     }
@@ -90,7 +93,11 @@ mod tests {
         }
         let cases = [
             ("all of it", 0, Some((400, 295))),
-            ("one that ended at the moment itself is over", 400, Some((460, 55))),
+            (
+                "one that ended at the moment itself is over",
+                400,
+                Some((460, 55)),
+            ),
             ("it may have begun before", 399, Some((400, 295))),
             ("the last", 460, Some((465, 5))),
             ("nothing since", 465, None),
@@ -104,11 +111,18 @@ mod tests {
 
     #[test]
     fn gaps_are_bounded_and_counted() {
-        let mut load = Load { sent: 10_001, failed: 1, ..Load::default() };
+        let mut load = Load {
+            sent: 10_001,
+            failed: 1,
+            ..Load::default()
+        };
         for at in 0..10_000 {
             load.acknowledge(ms(at * 5));
         }
-        assert_eq!((load.gaps.len(), load.acknowledged, load.waiting()), (GAPS_MAX, 10_000, 0));
+        assert_eq!(
+            (load.gaps.len(), load.acknowledged, load.waiting()),
+            (GAPS_MAX, 10_000, 0)
+        );
         let rate = load.rate(ms(9_999 * 5));
         assert!((199.0..=201.0).contains(&rate), "{rate}");
     }

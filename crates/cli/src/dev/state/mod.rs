@@ -123,13 +123,25 @@ impl State {
             Target::Selected => Ok(self.selected),
             Target::Leader => {
                 let leader = self.leader.ok_or("nobody leads at the moment")?;
-                self.place_of_node(leader.0.node).ok_or_else(|| "the leader is none of these replicas".to_owned())
+                self.place_of_node(leader.0.node)
+                    .ok_or_else(|| "the leader is none of these replicas".to_owned())
             }
             Target::Named(name) => {
-                let found = self.replicas.iter().position(|replica| replica.place.name == *name);
+                let found = self
+                    .replicas
+                    .iter()
+                    .position(|replica| replica.place.name == *name);
                 found.ok_or_else(|| {
-                    let names: Vec<&str> = self.replicas.iter().map(|replica| replica.place.name.as_str()).collect();
-                    format!("there is no replica {:?}; there are {}", super::verbs::shown(name), names.join(", "))
+                    let names: Vec<&str> = self
+                        .replicas
+                        .iter()
+                        .map(|replica| replica.place.name.as_str())
+                        .collect();
+                    format!(
+                        "there is no replica {:?}; there are {}",
+                        super::verbs::shown(name),
+                        names.join(", ")
+                    )
                 })
             }
         }
@@ -150,7 +162,9 @@ impl State {
 
     /// The name of the replica with this id.
     pub(super) fn name(&self, node: u64) -> String {
-        let place = self.place_of_node(node).and_then(|place| self.replicas.get(place));
+        let place = self
+            .place_of_node(node)
+            .and_then(|place| self.replicas.get(place));
         place.map_or_else(|| format!("node {node}"), |replica| replica.place.name.clone())
     }
 
@@ -189,7 +203,11 @@ impl State {
     }
 
     fn say(&mut self, at: Moment, tone: Tone, text: impl Into<String>) {
-        let news = News { at, tone, text: text.into() };
+        let news = News {
+            at,
+            tone,
+            text: text.into(),
+        };
         if self.news.len() == NEWS_MAX {
             self.news.pop_front();
         }
@@ -198,7 +216,9 @@ impl State {
     }
 
     fn lives(&mut self, at: Moment, place: usize, pid: Option<u32>, life: Life) {
-        let Some(replica) = self.replicas.get_mut(place) else { return };
+        let Some(replica) = self.replicas.get_mut(place) else {
+            return;
+        };
         if replica.life == life && replica.pid == pid {
             return;
         }
@@ -208,7 +228,10 @@ impl State {
             Life::Running if born => {
                 replica.announced = false;
                 replica.lives += 1;
-                Some((Tone::Dim, format!("replica {name} runs, pid {}", pid.unwrap_or_default())))
+                Some((
+                    Tone::Dim,
+                    format!("replica {name} runs, pid {}", pid.unwrap_or_default()),
+                ))
             }
             Life::Ended(how) => Some((Tone::Warn, format!("replica {name} ended: {how}"))),
             Life::Running | Life::Paused | Life::Unborn => None,
@@ -223,16 +246,27 @@ impl State {
     }
 
     fn answered(&mut self, at: Moment, place: usize, answer: Result<Box<v1::StatusResponse>, String>) {
-        let Some(replica) = self.replicas.get_mut(place) else { return };
+        let Some(replica) = self.replicas.get_mut(place) else {
+            return;
+        };
         // Why a replica does not answer is in its process and in its log.
         let Ok(status) = answer else { return };
         let name = replica.place.name.clone();
         let mut news = Vec::new();
-        let known_fault = replica.status.as_ref().is_some_and(|(_, known)| !known.fault.is_empty());
+        let known_fault = replica
+            .status
+            .as_ref()
+            .is_some_and(|(_, known)| !known.fault.is_empty());
         if !status.fault.is_empty() && !known_fault {
-            news.push((Tone::Bad, format!("replica {name} was stopped by a fault: {}", status.fault)));
+            news.push((
+                Tone::Bad,
+                format!("replica {name} was stopped by a fault: {}", status.fault),
+            ));
         }
-        let takes_part = matches!(status.role(), v1::Role::Leader | v1::Role::Follower | v1::Role::Learner);
+        let takes_part = matches!(
+            status.role(),
+            v1::Role::Leader | v1::Role::Follower | v1::Role::Learner
+        );
         if takes_part && !replica.announced && replica.life == Life::Running {
             replica.announced = true;
             if replica.lives > 1 {
@@ -295,17 +329,26 @@ impl State {
         let explains = |(done, node, deed): &(Moment, u64, Deed)| {
             at.since(*done) < EXPLAINS && (*node == last.node || *deed == Deed::Transfer)
         };
-        let cause = self.deed.take_if(|deed| explains(deed)).map(|(done, _, deed)| (done, deed));
+        let cause = self
+            .deed
+            .take_if(|deed| explains(deed))
+            .map(|(done, _, deed)| (done, deed));
         let mut failover = Failover::new(last.node, new, at, cause, earlier);
         failover.fenced_before = self.workers.fenced;
         self.failover = Some(failover);
         self.failovers += 1;
         let (name, was) = (self.name(new.node), self.name(last.node));
-        self.say(at, Tone::Good, format!("leader {name}, term {} (was {was})", new.term));
+        self.say(
+            at,
+            Tone::Good,
+            format!("leader {name}, term {} (was {was})", new.term),
+        );
     }
 
     fn done(&mut self, at: Moment, place: usize, deed: Deed) {
-        let Some(replica) = self.replicas.get(place) else { return };
+        let Some(replica) = self.replicas.get(place) else {
+            return;
+        };
         let (name, node) = (replica.place.name.clone(), replica.place.node);
         let led = self.leader.is_some_and(|(leader, _)| leader.node == node);
         let leader = if led { " (the leader)" } else { "" };
@@ -334,15 +377,25 @@ impl State {
     fn session(&mut self, at: Moment, number: usize, session: Session) {
         if self.workers.changed(number, session) {
             let workers = self.workers.len();
-            self.say(at, Tone::Good, format!("all {workers} workers have their sessions"));
+            self.say(
+                at,
+                Tone::Good,
+                format!("all {workers} workers have their sessions"),
+            );
         }
         if session == Session::Fenced {
-            self.say(at, Tone::Warn, format!("the session of worker {number} was fenced; it opens another"));
+            self.say(
+                at,
+                Tone::Warn,
+                format!("the session of worker {number} was fenced; it opens another"),
+            );
         }
     }
 
     fn settle(&mut self) {
-        let Some(mut failover) = self.failover.take() else { return };
+        let Some(mut failover) = self.failover.take() else {
+            return;
+        };
         if failover.settle(self.now, &self.load) {
             self.tell(&failover);
         }
@@ -369,7 +422,9 @@ impl State {
     }
 
     fn place_of_node(&self, node: u64) -> Option<usize> {
-        self.replicas.iter().position(|replica| replica.place.node == node)
+        self.replicas
+            .iter()
+            .position(|replica| replica.place.node == node)
     }
 }
 

@@ -44,7 +44,14 @@ pub(in super::super) struct Replica {
 
 impl Replica {
     pub(super) fn new(place: Place) -> Self {
-        Self { place, life: Life::Unborn, pid: None, status: None, announced: false, lives: 0 }
+        Self {
+            place,
+            life: Life::Unborn,
+            pid: None,
+            status: None,
+            announced: false,
+            lives: 0,
+        }
     }
 
     /// Its last answer, while that is news.
@@ -67,7 +74,9 @@ impl Replica {
     pub(in super::super) fn process(&self) -> String {
         match &self.life {
             Life::Unborn => "not started".to_owned(),
-            Life::Running => self.pid.map_or_else(|| "runs".to_owned(), |pid| format!("pid {pid}")),
+            Life::Running => self
+                .pid
+                .map_or_else(|| "runs".to_owned(), |pid| format!("pid {pid}")),
             Life::Paused => "paused".to_owned(),
             Life::Ended(how) => ended_word(how),
         }
@@ -122,8 +131,15 @@ mod tests {
             (ended("its end was not seen"), None, "ended", "-"),
         ];
         for (life, pid, process, role) in cases {
-            let replica = Replica { life, pid, ..Replica::new(place.clone()) };
-            assert_eq!((replica.process().as_str(), replica.role(Moment(0))), (process, role));
+            let replica = Replica {
+                life,
+                pid,
+                ..Replica::new(place.clone())
+            };
+            assert_eq!(
+                (replica.process().as_str(), replica.role(Moment(0))),
+                (process, role)
+            );
         }
     }
 }

@@ -23,12 +23,18 @@ pub(in super::super) struct Counts {
 
 impl Workers {
     pub(super) fn new(workers: usize) -> Self {
-        Self { sessions: vec![Session::Connecting; workers], fenced: 0, disturbed: true }
+        Self {
+            sessions: vec![Session::Connecting; workers],
+            fenced: 0,
+            disturbed: true,
+        }
     }
 
     /// A worker's session changed; true when now all are ready that were not before.
     pub(super) fn changed(&mut self, number: usize, session: Session) -> bool {
-        let Some(known) = self.sessions.get_mut(number) else { return false };
+        let Some(known) = self.sessions.get_mut(number) else {
+            return false;
+        };
         *known = session;
         if session == Session::Fenced {
             self.fenced += 1;
@@ -82,6 +88,12 @@ mod tests {
             assert_eq!(workers.changed(worker, session), want, "step {number}");
         }
         assert_eq!(workers.fenced, 1);
-        assert_eq!(workers.counts(), Counts { ready: 2, ..Counts::default() });
+        assert_eq!(
+            workers.counts(),
+            Counts {
+                ready: 2,
+                ..Counts::default()
+            }
+        );
     }
 }

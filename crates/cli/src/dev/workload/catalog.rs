@@ -56,7 +56,10 @@ const DEMOS: [Demo; 3] = [
 /// Creates what is missing, and says what there is.
 pub(in super::super) async fn create(client: &Client) -> Result<String, Error> {
     let root = client.root();
-    let database = v1::CreateDatabaseRequest { name: DATABASE.to_owned(), ..Default::default() };
+    let database = v1::CreateDatabaseRequest {
+        name: DATABASE.to_owned(),
+        ..Default::default()
+    };
     unless_there(root.create_database(database).await)?;
     let (mut partitions, mut aliases) = (0, 0);
     for demo in &DEMOS {
@@ -110,18 +113,34 @@ impl Demo {
             ..Default::default()
         };
         let mut fields = vec![
-            v1::Field { primary_key: true, ..field("id", v1::DataType::Int64) },
-            v1::Field { max_length: 512, ..field("title", v1::DataType::Varchar) },
-            v1::Field { dimension: self.dimension, ..field("embedding", v1::DataType::FloatVector) },
+            v1::Field {
+                primary_key: true,
+                ..field("id", v1::DataType::Int64)
+            },
+            v1::Field {
+                max_length: 512,
+                ..field("title", v1::DataType::Varchar)
+            },
+            v1::Field {
+                dimension: self.dimension,
+                ..field("embedding", v1::DataType::FloatVector)
+            },
         ];
         if let Some(key) = self.partition_key {
-            fields.push(v1::Field { partition_key: true, max_length: 64, ..field(key, v1::DataType::Varchar) });
+            fields.push(v1::Field {
+                partition_key: true,
+                max_length: 64,
+                ..field(key, v1::DataType::Varchar)
+            });
         }
         v1::CreateCollectionRequest {
             database: DATABASE.to_owned(),
             name: self.name.to_owned(),
             description: self.description.to_owned(),
-            schema: Some(v1::Schema { fields, dynamic_fields: true }),
+            schema: Some(v1::Schema {
+                fields,
+                dynamic_fields: true,
+            }),
             shards: self.shards,
             ..Default::default()
         }

@@ -44,7 +44,12 @@ pub(in super::super) fn worker(number: usize) -> v1::Worker {
 }
 
 /// Keeps a session until `ends` says so, or nobody listens.
-pub(in super::super) async fn run(client: Client, number: usize, events: Events, mut ends: watch::Receiver<bool>) {
+pub(in super::super) async fn run(
+    client: Client,
+    number: usize,
+    events: Events,
+    mut ends: watch::Receiver<bool>,
+) {
     let client = client.with_deadline(PATIENCE);
     loop {
         let opening = client.session(worker(number), TTL).open();
@@ -77,7 +82,15 @@ pub(in super::super) async fn run(client: Client, number: usize, events: Events,
             () = sleep(AGAIN_AFTER) => {}
             () = ended(&mut ends) => return,
         }
-        if !tell(&events, Event::Worker { number, session: Session::Connecting }).await {
+        if !tell(
+            &events,
+            Event::Worker {
+                number,
+                session: Session::Connecting,
+            },
+        )
+        .await
+        {
             return;
         }
     }
@@ -90,11 +103,24 @@ async fn follow(session: &Open, number: usize, events: &Events) -> bool {
         let state = *states.borrow_and_update();
         let (shown, over) = match state {
             SessionState::Connecting => (Session::Connecting, false),
-            SessionState::Ready => (Session::Ready { epoch: session.epoch().0 }, false),
+            SessionState::Ready => (
+                Session::Ready {
+                    epoch: session.epoch().0,
+                },
+                false,
+            ),
             SessionState::Jeopardy { .. } => (Session::Jeopardy, false),
             SessionState::Fenced | SessionState::Closed => (Session::Fenced, true),
         };
-        if !tell(events, Event::Worker { number, session: shown }).await {
+        if !tell(
+            events,
+            Event::Worker {
+                number,
+                session: shown,
+            },
+        )
+        .await
+        {
             return false;
         }
         if over || states.changed().await.is_err() {
@@ -120,8 +146,14 @@ mod tests {
     #[test]
     fn workers_are_of_all_kinds_and_differ() {
         let names: Vec<String> = (0..6).map(|number| worker(number).name).collect();
-        assert_eq!(names, ["proxy-1", "query-1", "data-1", "index-1", "proxy-2", "query-2"]);
-        let all: BTreeSet<(i32, String)> = (0..1_000).map(worker).map(|worker| (worker.kind, worker.name)).collect();
+        assert_eq!(
+            names,
+            ["proxy-1", "query-1", "data-1", "index-1", "proxy-2", "query-2"]
+        );
+        let all: BTreeSet<(i32, String)> = (0..1_000)
+            .map(worker)
+            .map(|worker| (worker.kind, worker.name))
+            .collect();
         assert_eq!(all.len(), 1_000);
     }
 }
