@@ -32,6 +32,7 @@ struct CommandLine {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum Command {
     /// Start a whole cluster on this machine, with workers and load, to look at and to break
     Dev(dev::Arguments),
