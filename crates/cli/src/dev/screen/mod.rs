@@ -24,7 +24,7 @@ const BRIEF: [(&str, &str); 6] = [
     ("first_commit", "commit"),
     ("acknowledged", "ack"),
 ];
-const KEYS: &str = "1-5 select  k kill  K kill leader  s stop  c cont  t term  r restart  l lead  q quit";
+const KEYS: &str = "1-5 select  k kill  K leader  s stop  c cont  t term  r start  l lead  q quit";
 
 /// The whole screen.
 pub(super) fn screen(state: &State, width: usize, height: usize) -> Vec<Line> {

@@ -14,6 +14,8 @@ use super::load::{Gap, Load};
 
 /// Acknowledgements are looked at this long after the new leader is known: the gap has ended by then.
 const SETTLES_AFTER: Duration = Duration::from_millis(400);
+/// What happens to acknowledgements later than this is not of this change.
+const GAP_ENDS_WITHIN: Duration = Duration::from_millis(50);
 /// The new leader's own account is waited for this long.
 const ACCOUNT_WITHIN: Duration = Duration::from_secs(3);
 /// Without any acknowledgement, it is told this long after.
@@ -110,7 +112,7 @@ impl Failover {
 
     /// Takes what is known now.
     pub(super) fn close(&mut self, now: Moment, load: &Load) {
-        self.gap = load.longest(self.since);
+        self.gap = load.longest(self.since, self.seen.after(GAP_ENDS_WITHIN));
         self.settled = Some(now);
     }
 
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn it_tells_the_gap_and_the_steps() {
-        let load = acknowledged(&[1_000_000, 4_995_000, 5_013_000, 5_018_000]);
+        let load = acknowledged(&[4_990_000, 4_995_000, 5_013_000, 5_018_000]);
         let mut killed = failover(Some((at(5_000_000), Deed::Kill)));
         assert_eq!((killed.reason(), killed.steps().as_str()), ("reason unknown", ""));
         assert_eq!(killed.waited(), "counting how long clients wait");

@@ -26,8 +26,6 @@ pub(in super::super) struct Load {
     pub(in super::super) reads: u64,
     /// Reads that were given up.
     pub(in super::super) reads_failed: u64,
-    /// Why the last one failed.
-    pub(in super::super) last_failure: Option<String>,
     /// When the last write was acknowledged.
     pub(in super::super) last_acknowledged: Option<Moment>,
     gaps: VecDeque<Gap>,
@@ -70,10 +68,14 @@ impl Load {
         lately as f64 / RATE_OVER.as_secs_f64()
     }
 
-    /// The longest gap that ended after `since`.
-    pub(super) fn longest(&self, since: Moment) -> Option<Gap> {
-        let ended = self.gaps.iter().rev().take_while(|gap| gap.end > since);
-        ended.copied().max_by_key(|gap| gap.length)
+    /// The longest gap that ended after `since`, and not after `until` unless it is the first that did.
+    pub(super) fn longest(&self, since: Moment, until: Moment) -> Option<Gap> {
+        let after = self.gaps.partition_point(|gap| gap.end <= since);
+        let later = self.gaps.partition_point(|gap| gap.end <= until);
+        // A gap that lasts until later than asked for began before, so it is a part of what is asked for.
+        let to = (later + 1).min(self.gaps.len());
+        let gaps = self.gaps.range(after.min(to)..to);
+        gaps.copied().max_by_key(|gap| gap.length)
     }
 }
 
@@ -92,18 +94,18 @@ mod tests {
             load.acknowledge(ms(at));
         }
         let cases = [
-            ("all of it", 0, Some((400, 295))),
-            (
-                "one that ended at the moment itself is over",
-                400,
-                Some((460, 55)),
-            ),
-            ("it may have begun before", 399, Some((400, 295))),
-            ("the last", 460, Some((465, 5))),
-            ("nothing since", 465, None),
+            ("all of it", 0, 1_000, Some((400, 295))),
+            ("an end at the moment itself is over", 400, 1_000, Some((460, 55))),
+            ("it may have begun before", 399, 1_000, Some((400, 295))),
+            ("it may end later", 101, 200, Some((400, 295))),
+            ("what is later is another matter", 101, 104, Some((105, 5))),
+            ("the last", 460, 1_000, Some((465, 5))),
+            ("nothing since", 465, 1_000, None),
         ];
-        for (name, since, want) in cases {
-            let found = load.longest(ms(since)).map(|gap| (gap.end, gap.length));
+        for (name, since, until, want) in cases {
+            let found = load
+                .longest(ms(since), ms(until))
+                .map(|gap| (gap.end, gap.length));
             let want = want.map(|(end, length)| (ms(end), Duration::from_millis(length)));
             assert_eq!(found, want, "{name}");
         }

@@ -26,8 +26,12 @@ use failover::Account;
 
 /// Lines that a screen can show.
 const NEWS_MAX: usize = 64;
+/// Between two failures that are told.
+const FAILURES_EVERY: Duration = Duration::from_secs(5);
 /// A deed explains a change of leader for this long.
 const EXPLAINS: Duration = Duration::from_secs(120);
+/// A wish to hand over does so for this long; it may have been refused.
+const TRANSFER_EXPLAINS: Duration = Duration::from_secs(15);
 
 /// A line of news.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +86,7 @@ pub(super) struct State {
     pub(super) now: Moment,
     last_leader: Option<Leading>,
     deed: Option<(Moment, u64, Deed)>,
+    failure_told: Option<Moment>,
     unsaid: Vec<News>,
 }
 
@@ -103,6 +108,7 @@ impl State {
             news: VecDeque::new(),
             last_leader: None,
             deed: None,
+            failure_told: None,
             unsaid: Vec::new(),
         }
     }
@@ -314,6 +320,12 @@ impl State {
             self.say(at, Tone::Good, format!("leader {name} again, term {}", new.term));
             return;
         }
+        if matches!(self.stage, Stage::Starting(_)) {
+            // A group that forms may need more than one election; no client saw that.
+            let name = self.name(new.node);
+            self.say(at, Tone::Good, format!("leader {name}, term {}", new.term));
+            return;
+        }
         self.failed_over(at, last, new);
     }
 
@@ -327,7 +339,12 @@ impl State {
         }
         let earlier = self.failover.as_ref().and_then(|failover| failover.settled);
         let explains = |(done, node, deed): &(Moment, u64, Deed)| {
-            at.since(*done) < EXPLAINS && (*node == last.node || *deed == Deed::Transfer)
+            let explains = if *deed == Deed::Transfer {
+                TRANSFER_EXPLAINS
+            } else {
+                EXPLAINS
+            };
+            at.since(*done) < explains && *node == last.node
         };
         let cause = self
             .deed
@@ -367,11 +384,11 @@ impl State {
     }
 
     fn failed(&mut self, at: Moment, what: &str, why: String) {
-        // The first of a row is told; the count shows the others.
-        if self.load.last_failure.as_ref() != Some(&why) {
+        // Failures come in crowds: one is told now and then, and the counts show them all.
+        if self.failure_told.is_none_or(|told| at.since(told) >= FAILURES_EVERY) {
+            self.failure_told = Some(at);
             self.say(at, Tone::Bad, format!("{what} failed: {why}"));
         }
-        self.load.last_failure = Some(why);
     }
 
     fn session(&mut self, at: Moment, number: usize, session: Session) {

@@ -172,6 +172,15 @@ fn only_what_was_done_to_the_leader_explains_a_change() {
 }
 
 #[test]
+fn elections_of_the_start_are_no_failovers() {
+    let mut state = cluster(0);
+    state.apply(ms(3), Event::Stage(Stage::Starting("waiting".to_owned())));
+    state.apply(ms(4), Event::Leader(Some(Leading { node: 1, term: 2 })));
+    assert_eq!(said(&mut state), ["waiting", "leader a, term 2"]);
+    assert_eq!((state.failovers, state.failover.is_none()), (0, true));
+}
+
+#[test]
 fn the_same_leader_is_no_failover() {
     let mut state = cluster(0);
     let a = Some(Leading { node: 1, term: 1 });
@@ -269,17 +278,15 @@ fn sessions_that_are_lost_in_a_failover_are_counted_with_it() {
 }
 
 #[test]
-fn a_row_of_equal_failures_is_told_once() {
+fn a_crowd_of_failures_is_told_once_in_a_while() {
     let mut state = cluster(0);
-    for _ in 0..5 {
-        state.apply(ms(10), Event::WriteFailed("no answer".to_owned()));
+    for at in 10..100 {
+        state.apply(ms(at), Event::WriteFailed(format!("no answer within {at} ms")));
     }
-    state.apply(ms(10), Event::ReadFailed("refused".to_owned()));
-    assert_eq!(
-        said(&mut state),
-        ["a write failed: no answer", "a read failed: refused"]
-    );
-    assert_eq!((state.load.failed, state.load.reads_failed), (5, 1));
+    state.apply(ms(5_010), Event::ReadFailed("refused".to_owned()));
+    let want = ["a write failed: no answer within 10 ms", "a read failed: refused"];
+    assert_eq!(said(&mut state), want);
+    assert_eq!((state.load.failed, state.load.reads_failed), (90, 1));
 }
 
 #[test]
