@@ -102,7 +102,7 @@ impl Group {
             let mut net = OsString::from("--net=");
             net.push(network.path(Place::Host(host)));
             let mut arguments: Vec<OsString> = vec![net, "--".into(), plan.program.clone().into()];
-            let listed = listed.join(",");
+            let (listed, parent) = (listed.join(","), std::process::id().to_string());
             let serve = [
                 "serve",
                 "--name",
@@ -110,6 +110,7 @@ impl Group {
                 "--replicas",
                 &listed,
                 "--stop-with-parent",
+                &parent,
                 "--data-dir",
             ];
             arguments.extend(serve.map(OsString::from));

@@ -45,7 +45,7 @@ pub fn unavailable() -> Option<String> {
         let network = Network::new(2)?;
         network.apply(&[Rule::refuse(Place::Host(0), Place::Host(1), Ports::To(1))])?;
         network.heal()?;
-        network.inside(async {})
+        network.inside(async || ())
     };
     try_all().err().map(|error| error.to_string())
 }
@@ -159,10 +159,7 @@ impl Network {
     ///
     /// # Panics
     /// When the test does.
-    pub fn inside<F: Future + Send>(&self, test: F) -> Result<F::Output, KitError>
-    where
-        F::Output: Send,
-    {
+    pub fn inside<T: Send>(&self, test: impl AsyncFnOnce() -> T + Send) -> Result<T, KitError> {
         let path = self.path(Place::Test);
         let enter = || {
             let namespace = File::open(&path)?;
@@ -174,7 +171,7 @@ impl Network {
                 .build()
         };
         let within = || match enter() {
-            Ok(runtime) => Ok(runtime.block_on(test)),
+            Ok(runtime) => Ok(runtime.block_on(test())),
             Err(cause) => Err(KitError::Namespace {
                 name: self.namespace(Place::Test),
                 cause,
