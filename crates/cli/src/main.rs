@@ -6,6 +6,7 @@
 //! knowledge that a library has not; commands parse, call and print.
 
 mod allocator;
+mod bench;
 mod config;
 mod dev;
 mod exit;
@@ -38,6 +39,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Run one replica
     Serve(serve::Arguments),
+    /// Measure: how long clients wait when the leader fails
+    Bench(bench::Arguments),
     /// Print a commented configuration file for `serve`, or check one
     Config(config::Arguments),
 }
@@ -58,6 +61,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
     }
 }
