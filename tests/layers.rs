@@ -11,25 +11,51 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quorate-host", &[]),
     ("quorate-format", &["quorate-types"]),
     ("quorate-machine", &["quorate-types", "quorate-format"]),
-    ("quorate-store", &["quorate-types", "quorate-host", "quorate-format"]),
+    (
+        "quorate-store",
+        &["quorate-types", "quorate-host", "quorate-format"],
+    ),
     (
         "quorate-replica",
-        &["quorate-types", "quorate-host", "quorate-format", "quorate-machine", "quorate-store"],
+        &[
+            "quorate-types",
+            "quorate-host",
+            "quorate-format",
+            "quorate-machine",
+            "quorate-store",
+        ],
     ),
     ("quorate-api", &["quorate-types"]),
-    ("quorate-server", &["quorate-types", "quorate-host", "quorate-api", "quorate-replica"]),
-    ("quorate-client", &["quorate-types", "quorate-host", "quorate-api"]),
-    ("quorate-local", &["quorate-types", "quorate-api", "quorate-client"]),
+    (
+        "quorate-server",
+        &["quorate-types", "quorate-host", "quorate-api", "quorate-replica"],
+    ),
+    (
+        "quorate-client",
+        &["quorate-types", "quorate-host", "quorate-api"],
+    ),
+    ("quorate-local", &["quorate-types", "quorate-client"]),
     (
         "quorate",
-        &["quorate-types", "quorate-host", "quorate-store", "quorate-replica", "quorate-server"],
+        &[
+            "quorate-types",
+            "quorate-host",
+            "quorate-store",
+            "quorate-replica",
+            "quorate-server",
+        ],
     ),
     (
         "quorate-cli",
-        &["quorate-types", "quorate-host", "quorate-api", "quorate-client", "quorate-local", "quorate"],
+        &[
+            "quorate-types",
+            "quorate-host",
+            "quorate-api",
+            "quorate-client",
+            "quorate-local",
+            "quorate",
+        ],
     ),
-    // May import anything of ours: it exists to test it.
-    ("quorate-testkit", &["*"]),
 ];
 
 /// What the pure crate must never see, not even through another crate.
@@ -58,7 +84,11 @@ fn workspace() -> Workspace {
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "cargo metadata: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
     let text = |value: &Value| value.as_str().expect("a string").to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -71,16 +101,26 @@ fn workspace() -> Workspace {
         if members.contains(&id) {
             let normal = |dependency: &&Value| dependency["kind"].is_null();
             let dependencies = list(&package["dependencies"]);
-            let dependencies = dependencies.iter().filter(normal).map(|dependency| text(&dependency["name"]));
+            let dependencies = dependencies
+                .iter()
+                .filter(normal)
+                .map(|dependency| text(&dependency["name"]));
             ours.insert(name.clone(), dependencies.collect());
         }
         names.insert(id, name);
     }
     let mut edges = BTreeMap::new();
     for node in list(&metadata["resolve"]["nodes"]) {
-        let is_normal = |dependency: &&Value| list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
+        let is_normal = |dependency: &&Value| {
+            list(&dependency["dep_kinds"])
+                .iter()
+                .any(|kind| kind["kind"].is_null())
+        };
         let dependencies = list(&node["deps"]);
-        let dependencies = dependencies.iter().filter(is_normal).map(|dependency| text(&dependency["pkg"]));
+        let dependencies = dependencies
+            .iter()
+            .filter(is_normal)
+            .map(|dependency| text(&dependency["pkg"]));
         edges.insert(text(&node["id"]), dependencies.collect());
     }
     Workspace { ours, names, edges }
@@ -90,8 +130,12 @@ impl Workspace {
     /// The names of everything that `package` depends on, directly or not.
     fn reaches(&self, package: &str) -> BTreeSet<&str> {
         let mut reached = BTreeSet::new();
-        let mut next: Vec<&String> =
-            self.names.iter().filter(|(_, name)| *name == package).map(|(id, _)| id).collect();
+        let mut next: Vec<&String> = self
+            .names
+            .iter()
+            .filter(|(_, name)| *name == package)
+            .map(|(id, _)| id)
+            .collect();
         while let Some(id) = next.pop() {
             for dependency in self.edges.get(id).into_iter().flatten() {
                 if reached.insert(dependency) {
@@ -108,14 +152,22 @@ fn crates_import_only_what_they_may() {
     let workspace = workspace();
     let rules: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
     for (name, dependencies) in &workspace.ours {
-        let allowed = rules.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no rule in tests/layers.rs"));
-        for dependency in dependencies.iter().filter(|dependency| workspace.ours.contains_key(*dependency)) {
+        let allowed = rules
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} has no rule in tests/layers.rs"));
+        for dependency in dependencies
+            .iter()
+            .filter(|dependency| workspace.ours.contains_key(*dependency))
+        {
             let may = allowed.contains(&"*") || allowed.contains(&dependency.as_str());
             assert!(may, "{name} must not depend on {dependency}");
         }
     }
     for (name, _) in MAY_IMPORT {
-        assert!(workspace.ours.contains_key(*name), "the rule for {name} is about a crate that does not exist");
+        assert!(
+            workspace.ours.contains_key(*name),
+            "the rule for {name} is about a crate that does not exist"
+        );
     }
 }
 
@@ -136,7 +188,10 @@ fn some_crates_have_one_home() {
     for (dependency, homes) in ONLY {
         for (name, dependencies) in &workspace.ours {
             let named = dependencies.contains(*dependency);
-            assert!(!named || homes.contains(&name.as_str()), "{name} names {dependency}; only {homes:?} may");
+            assert!(
+                !named || homes.contains(&name.as_str()),
+                "{name} names {dependency}; only {homes:?} may"
+            );
         }
     }
 }

@@ -142,6 +142,14 @@ impl Builder {
         self
     }
 
+    /// Checks the settings as [`Self::start`] does first, and opens nothing.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), StartError> {
+        self.checked().map(|_| ())
+    }
+
     /// Starts the coordinator: the liveness listener is bound first, then the other listeners, then the store is opened,
     /// then the replica starts and serves. It returns as soon as peers and clients are answered; becoming part of the group
     /// goes on in the background, see [`Coordinator::ready`].
@@ -150,10 +158,18 @@ impl Builder {
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(self) -> Result<Coordinator, StartError> {
         let (config, data) = self.checked()?;
-        let entry = config.listed.iter().find(|listed| listed.name == config.name).cloned();
+        let entry = config
+            .listed
+            .iter()
+            .find(|listed| listed.name == config.name)
+            .cloned();
         let entry = entry.expect("a checked list names the replica itself");
-        let Bound { liveness, peers, clients, http } =
-            listen::listen(&*self.network, &self.bind, &entry, self.http.as_deref()).await?;
+        let Bound {
+            liveness,
+            peers,
+            clients,
+            http,
+        } = listen::listen(&*self.network, &self.bind, &entry, self.http.as_deref()).await?;
         let http_address = http.as_ref().and_then(|listener| listener.local_address().ok());
         let store = match data {
             Data::Given(store) => store,
@@ -162,8 +178,14 @@ impl Builder {
         let replica = Replica::start(
             config,
             store,
-            quorate_replica::Listeners { liveness, peer: peers },
-            Surroundings { network: self.network, clock: self.clock },
+            quorate_replica::Listeners {
+                liveness,
+                peer: peers,
+            },
+            Surroundings {
+                network: self.network,
+                clock: self.clock,
+            },
         )
         .await;
         let listeners = quorate_server::Listeners { clients, http };
@@ -184,7 +206,11 @@ impl Builder {
         };
         let config = config.checked()?;
         for listed in &config.listed {
-            for address in [&listed.client_address, &listed.peer_address, &listed.liveness_address] {
+            for address in [
+                &listed.client_address,
+                &listed.peer_address,
+                &listed.liveness_address,
+            ] {
                 if listen::port(address).bytes().all(|digit| digit == b'0') {
                     let (name, address) = (listed.name.clone(), address.clone());
                     return Err(StartError::PortZero { name, address });
@@ -212,22 +238,39 @@ mod tests {
 
     #[test]
     fn settings_are_checked_before_anything_is_opened() {
-        let whole = || Builder::new().name("a").replicas([listed("a", 2_379)]).data_dir("/tmp/none");
+        let whole = || {
+            Builder::new()
+                .name("a")
+                .replicas([listed("a", 2_379)])
+                .data_dir("/tmp/none")
+        };
         assert!(whole().checked().is_ok());
         let wrong = |builder: Builder| builder.checked().map(|_| ()).expect_err("wrong").to_string();
         let cases = [
-            (Builder::new().replicas([listed("a", 1)]), "the replica has no name"),
+            (
+                Builder::new().replicas([listed("a", 1)]),
+                "the replica has no name",
+            ),
             (whole().name(""), "a replica's name is empty"),
             (whole().name("b"), "this replica's name, b, is not in the list"),
             (whole().replicas([]), "0 replicas are listed"),
-            (whole().replicas([listed("a", 0)]), "the address a:0 of replica a has port 0"),
-            (Builder::new().name("a").replicas([listed("a", 1)]), "there is no place for the data"),
+            (
+                whole().replicas([listed("a", 0)]),
+                "the address a:0 of replica a has port 0",
+            ),
+            (
+                Builder::new().name("a").replicas([listed("a", 1)]),
+                "there is no place for the data",
+            ),
         ];
         for (builder, want) in cases {
             let line = wrong(builder);
             assert!(line.starts_with(want), "{line}");
         }
-        let two = whole().replicas([listed("a", 1), listed("b", 1)]).checked().map(|_| ());
+        let two = whole()
+            .replicas([listed("a", 1), listed("b", 1)])
+            .checked()
+            .map(|_| ());
         assert!(matches!(two, Err(StartError::Config(ConfigError::GroupSize(2)))));
     }
 }

@@ -24,13 +24,21 @@ pub struct Coordinator {
 impl fmt::Debug for Coordinator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Coordinator");
-        shown.field("replica", &self.entry).field("http_address", &self.http_address).finish_non_exhaustive()
+        shown
+            .field("replica", &self.entry)
+            .field("http_address", &self.http_address)
+            .finish_non_exhaustive()
     }
 }
 
 impl Coordinator {
     pub(crate) fn new(replica: Replica, server: Server, entry: Listed, http_address: Option<String>) -> Self {
-        Self { replica, server, entry, http_address }
+        Self {
+            replica,
+            server,
+            entry,
+            http_address,
+        }
     }
 
     /// Settings for a coordinator.
@@ -103,13 +111,16 @@ impl Coordinator {
 fn values<T: Clone + Send + Sync + 'static>(
     receiver: watch::Receiver<T>,
 ) -> impl Stream<Item = T> + Send + Unpin + use<T> {
-    Box::pin(stream::unfold((receiver, true), |(mut receiver, is_first)| async move {
-        if !is_first {
-            receiver.changed().await.ok()?;
-        }
-        let value = receiver.borrow_and_update().clone();
-        Some((value, (receiver, false)))
-    }))
+    Box::pin(stream::unfold(
+        (receiver, true),
+        |(mut receiver, is_first)| async move {
+            if !is_first {
+                receiver.changed().await.ok()?;
+            }
+            let value = receiver.borrow_and_update().clone();
+            Some((value, (receiver, false)))
+        },
+    ))
 }
 
 #[cfg(test)]

@@ -99,14 +99,30 @@ mod tests {
             cause: kind.into(),
         };
         let cases = [
-            (listen(io::ErrorKind::AddrInUse), "the address 0.0.0.0:2380 (for peers) is in use; stop", true),
-            (listen(io::ErrorKind::AddrNotAvailable), "is not one of this machine's; bind", true),
-            (listen(io::ErrorKind::PermissionDenied), "choose a port above 1023", true),
+            (
+                listen(io::ErrorKind::AddrInUse),
+                "the address 0.0.0.0:2380 (for peers) is in use; stop",
+                true,
+            ),
+            (
+                listen(io::ErrorKind::AddrNotAvailable),
+                "is not one of this machine's; bind",
+                true,
+            ),
+            (
+                listen(io::ErrorKind::PermissionDenied),
+                "choose a port above 1023",
+                true,
+            ),
             (listen(io::ErrorKind::Other), "check the host and the port", true),
             (StartError::NoName, "has no name; give it", false),
             (StartError::NoStore, "give a data directory", false),
             (StartError::Name(NameError::Empty), "name is empty", false),
-            (StartError::Config(ConfigError::GroupSize(2)), "list 1, 3 or 5", false),
+            (
+                StartError::Config(ConfigError::GroupSize(2)),
+                "list 1, 3 or 5",
+                false,
+            ),
         ];
         for (error, want, has_cause) in cases {
             let line = error.to_string();

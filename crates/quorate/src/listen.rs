@@ -29,7 +29,12 @@ pub(crate) async fn listen(
         Some(address) => Some(bound(network, Port::Http, address.to_owned()).await?),
         None => None,
     };
-    Ok(Bound { liveness, peers, clients, http })
+    Ok(Bound {
+        liveness,
+        peers,
+        clients,
+        http,
+    })
 }
 
 async fn bound(network: &dyn Network, what: Port, address: String) -> Result<Listener, StartError> {
@@ -44,7 +49,11 @@ pub(crate) fn port(address: &str) -> &str {
 
 /// A host as it stands before a port: IPv6 in brackets.
 fn bracketed(host: &str) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +62,12 @@ mod tests {
 
     #[test]
     fn hosts_and_ports() {
-        for (host, want) in [("0.0.0.0", "0.0.0.0"), ("::", "[::]"), ("[::1]", "[::1]"), ("a.b", "a.b")] {
+        for (host, want) in [
+            ("0.0.0.0", "0.0.0.0"),
+            ("::", "[::]"),
+            ("[::1]", "[::1]"),
+            ("a.b", "a.b"),
+        ] {
             assert_eq!(bracketed(host), want);
         }
         for (address, want) in [("a:2379", "2379"), ("[::1]:1", "1")] {

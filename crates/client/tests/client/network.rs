@@ -65,6 +65,11 @@ impl Memory {
 }
 
 impl Network for Memory {
+    fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        let message = format!("{address} has no address: this network knows names only");
+        Box::pin(async { Err(io::Error::other(message)) })
+    }
+
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
         Box::pin(async move {
             let mut places = self.0.lock().unwrap();

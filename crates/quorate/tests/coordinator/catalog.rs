@@ -47,14 +47,27 @@ async fn round_trip(client: Client) {
     let second = client.ids().allocate(1).await.unwrap();
     assert_eq!((first.end - first.start, second.end - second.start), (10, 1));
     assert!(second.start >= first.end, "{first:?} {second:?}");
-    assert!(matches!(client.ids().allocate(0).await, Err(Error::Refused { milvus_code: 1100, .. })));
+    assert!(matches!(
+        client.ids().allocate(0).await,
+        Err(Error::Refused {
+            milvus_code: 1100,
+            ..
+        })
+    ));
 
     // Everything goes again.
     let root = client.root();
-    let drop = |name: &str| v1::DropCollectionRequest { name: n(name), database: n("db"), request: None };
+    let drop = |name: &str| v1::DropCollectionRequest {
+        name: n(name),
+        database: n("db"),
+        request: None,
+    };
     assert!(root.drop_collection(drop("novels")).await.unwrap().existed);
     assert!(!root.drop_collection(drop("novels")).await.unwrap().existed);
-    let drop = v1::DropDatabaseRequest { name: n("db"), request: None };
+    let drop = v1::DropDatabaseRequest {
+        name: n("db"),
+        request: None,
+    };
     assert!(root.drop_database(drop.clone()).await.unwrap().existed);
     assert!(!root.drop_database(drop).await.unwrap().existed);
     client.close().await;
@@ -63,7 +76,10 @@ async fn round_trip(client: Client) {
 async fn databases(client: &Client) {
     let root = client.root();
     let id = root.create_database(database("db")).await.unwrap().database_id;
-    assert_eq!(reason(root.create_database(database("db")).await), v1::Reason::DatabaseExists);
+    assert_eq!(
+        reason(root.create_database(database("db")).await),
+        v1::Reason::DatabaseExists
+    );
     let alter = v1::AlterDatabaseRequest {
         name: n("db"),
         set: pair("owner", "me"),
@@ -71,9 +87,15 @@ async fn databases(client: &Client) {
         request: None,
     };
     root.alter_database(alter).await.unwrap();
-    let described = root.describe_database(v1::DescribeDatabaseRequest { name: n("db") }).await.unwrap();
+    let described = root
+        .describe_database(v1::DescribeDatabaseRequest { name: n("db") })
+        .await
+        .unwrap();
     let position = described.position.unwrap();
-    assert!(position.revision > 1 && position.applied_index > 0, "{position:?}");
+    assert!(
+        position.revision > 1 && position.applied_index > 0,
+        "{position:?}"
+    );
     let described = described.database.unwrap();
     assert_eq!((described.id, described.properties), (id, pair("owner", "me")));
     assert!(described.created_at_ms > 0);
@@ -81,11 +103,20 @@ async fn databases(client: &Client) {
     let listed: Vec<v1::Database> = root.list_databases_all().try_collect().await.unwrap();
     let names: Vec<&str> = listed.iter().map(|database| database.name.as_str()).collect();
     assert_eq!(names, ["default", "db"]);
-    let page = Some(v1::Page { rows: 1, token: String::new() });
-    let first = root.list_databases(v1::ListDatabasesRequest { page }).await.unwrap();
+    let page = Some(v1::Page {
+        rows: 1,
+        token: String::new(),
+    });
+    let first = root
+        .list_databases(v1::ListDatabasesRequest { page })
+        .await
+        .unwrap();
     assert_eq!((first.databases.len(), first.next_token.is_empty()), (1, false));
     let unknown = v1::DescribeDatabaseRequest { name: n("none") };
-    assert_eq!(reason(root.describe_database(unknown).await), v1::Reason::DatabaseNotFound);
+    assert_eq!(
+        reason(root.describe_database(unknown).await),
+        v1::Reason::DatabaseNotFound
+    );
 }
 
 async fn collections(client: &Client) -> u64 {
@@ -103,11 +134,28 @@ async fn collections(client: &Client) -> u64 {
     let again = root.create_collection(request.clone()).await.unwrap();
     assert_eq!(again, created, "the same collection is there already");
     let other = v1::CreateCollectionRequest { shards: 1, ..request };
-    assert_eq!(reason(root.create_collection(other).await), v1::Reason::CollectionExists);
-    let empty = v1::CreateCollectionRequest { schema: Some(v1::Schema::default()), ..collection("x") };
-    assert_eq!(reason(root.create_collection(empty).await), v1::Reason::InvalidSchema);
-    assert_eq!(reason(root.drop_database(v1::DropDatabaseRequest { name: n("db"), request: None }).await),
-        v1::Reason::DatabaseNotEmpty);
+    assert_eq!(
+        reason(root.create_collection(other).await),
+        v1::Reason::CollectionExists
+    );
+    let empty = v1::CreateCollectionRequest {
+        schema: Some(v1::Schema::default()),
+        ..collection("x")
+    };
+    assert_eq!(
+        reason(root.create_collection(empty).await),
+        v1::Reason::InvalidSchema
+    );
+    assert_eq!(
+        reason(
+            root.drop_database(v1::DropDatabaseRequest {
+                name: n("db"),
+                request: None
+            })
+            .await
+        ),
+        v1::Reason::DatabaseNotEmpty
+    );
 
     let by = |database: &str, name: &str, collection_id| {
         root.describe_collection(v1::DescribeCollectionRequest {
@@ -123,7 +171,11 @@ async fn collections(client: &Client) -> u64 {
     let fields = described.schema.unwrap().fields;
     let ids: Vec<u64> = fields.iter().map(|field| field.id).collect();
     assert_eq!(ids, [100, 101]);
-    let declared = schema().fields.into_iter().zip(ids).map(|(field, id)| v1::Field { id, ..field });
+    let declared = schema()
+        .fields
+        .into_iter()
+        .zip(ids)
+        .map(|(field, id)| v1::Field { id, ..field });
     assert_eq!(fields, declared.collect::<Vec<_>>());
 
     let alter = v1::AlterCollectionRequest {
@@ -142,13 +194,25 @@ async fn collections(client: &Client) -> u64 {
         ..Default::default()
     };
     root.rename_collection(rename).await.unwrap();
-    let renamed = by("", "", created.collection_id).await.unwrap().collection.unwrap();
-    assert_eq!((renamed.name.as_str(), renamed.description.as_str()), ("novels", "some of them"));
+    let renamed = by("", "", created.collection_id)
+        .await
+        .unwrap()
+        .collection
+        .unwrap();
+    assert_eq!(
+        (renamed.name.as_str(), renamed.description.as_str()),
+        ("novels", "some of them")
+    );
     assert_eq!(renamed.properties, pair("collection.ttl.seconds", "60"));
     assert_eq!(reason(by("db", "books", 0).await), v1::Reason::CollectionNotFound);
     assert_eq!(reason(by("", "", 999_999).await), v1::Reason::CollectionNotFound);
 
-    let has = |name: &str| root.has_collection(v1::HasCollectionRequest { database: n("db"), name: n(name) });
+    let has = |name: &str| {
+        root.has_collection(v1::HasCollectionRequest {
+            database: n("db"),
+            name: n(name),
+        })
+    };
     assert!(has("novels").await.unwrap().exists);
     assert!(!has("books").await.unwrap().exists);
     let listed: Vec<v1::Collection> = root.list_collections_all("db").try_collect().await.unwrap();
@@ -160,20 +224,38 @@ async fn partitions(client: &Client) {
     let root = client.root();
     let create = |name: &str| {
         let (database, collection, name) = (n("db"), n("novels"), n(name));
-        root.create_partition(v1::CreatePartitionRequest { database, collection, name, request: None })
+        root.create_partition(v1::CreatePartitionRequest {
+            database,
+            collection,
+            name,
+            request: None,
+        })
     };
     let drop = |name: &str| {
         let (database, collection, name) = (n("db"), n("novels"), n(name));
-        root.drop_partition(v1::DropPartitionRequest { database, collection, name, request: None })
+        root.drop_partition(v1::DropPartitionRequest {
+            database,
+            collection,
+            name,
+            request: None,
+        })
     };
     let has = |name: &str| {
         let (database, collection, name) = (n("db"), n("novels"), n(name));
-        root.has_partition(v1::HasPartitionRequest { database, collection, name })
+        root.has_partition(v1::HasPartitionRequest {
+            database,
+            collection,
+            name,
+        })
     };
     let id = create("p1").await.unwrap().partition_id;
     assert_eq!(create("p1").await.unwrap().partition_id, id);
     assert!(has("p1").await.unwrap().exists);
-    let listed: Vec<v1::Partition> = root.list_partitions_all("db", "novels").try_collect().await.unwrap();
+    let listed: Vec<v1::Partition> = root
+        .list_partitions_all("db", "novels")
+        .try_collect()
+        .await
+        .unwrap();
     let names: Vec<&str> = listed.iter().map(|partition| partition.name.as_str()).collect();
     assert_eq!(names, ["_default", "p1"]);
     assert_eq!(reason(drop("_default").await), v1::Reason::PartitionFixed);
@@ -184,7 +266,10 @@ async fn partitions(client: &Client) {
 
 async fn aliases(client: &Client, novels: u64) {
     let root = client.root();
-    let other = root.create_collection(v1::CreateCollectionRequest { database: n("db"), ..collection("plays") });
+    let other = root.create_collection(v1::CreateCollectionRequest {
+        database: n("db"),
+        ..collection("plays")
+    });
     let plays = other.await.unwrap().collection_id;
     let create = v1::CreateAliasRequest {
         database: n("db"),
@@ -193,11 +278,25 @@ async fn aliases(client: &Client, novels: u64) {
         request: None,
     };
     root.create_alias(create.clone()).await.unwrap();
-    let taken = v1::CreateAliasRequest { collection: n("plays"), ..create };
+    let taken = v1::CreateAliasRequest {
+        collection: n("plays"),
+        ..create
+    };
     assert_eq!(reason(root.create_alias(taken).await), v1::Reason::AliasExists);
-    let describe = v1::DescribeAliasRequest { database: n("db"), alias: n("read") };
-    let described = root.describe_alias(describe.clone()).await.unwrap().alias.unwrap();
-    assert_eq!((described.collection_id, described.collection_name.as_str()), (novels, "novels"));
+    let describe = v1::DescribeAliasRequest {
+        database: n("db"),
+        alias: n("read"),
+    };
+    let described = root
+        .describe_alias(describe.clone())
+        .await
+        .unwrap()
+        .alias
+        .unwrap();
+    assert_eq!(
+        (described.collection_id, described.collection_name.as_str()),
+        (novels, "novels")
+    );
     let alter = v1::AlterAliasRequest {
         database: n("db"),
         collection: n("plays"),
@@ -205,20 +304,48 @@ async fn aliases(client: &Client, novels: u64) {
         request: None,
     };
     root.alter_alias(alter).await.unwrap();
-    let described = root.describe_alias(describe.clone()).await.unwrap().alias.unwrap();
+    let described = root
+        .describe_alias(describe.clone())
+        .await
+        .unwrap()
+        .alias
+        .unwrap();
     assert_eq!(described.collection_id, plays);
-    let by_alias = v1::DescribeCollectionRequest { database: n("db"), name: n("read"), collection_id: 0 };
-    assert_eq!(root.describe_collection(by_alias).await.unwrap().collection.unwrap().id, plays);
+    let by_alias = v1::DescribeCollectionRequest {
+        database: n("db"),
+        name: n("read"),
+        collection_id: 0,
+    };
+    assert_eq!(
+        root.describe_collection(by_alias)
+            .await
+            .unwrap()
+            .collection
+            .unwrap()
+            .id,
+        plays
+    );
 
     for (of, want) in [("plays", 1), ("novels", 0), ("", 1)] {
         let listed: Vec<v1::Alias> = root.list_aliases_all("db", of).try_collect().await.unwrap();
         assert_eq!(listed.len(), want, "aliases of {of:?}");
     }
-    let drop = v1::DropAliasRequest { database: n("db"), alias: n("read"), request: None };
+    let drop = v1::DropAliasRequest {
+        database: n("db"),
+        alias: n("read"),
+        request: None,
+    };
     assert!(root.drop_alias(drop.clone()).await.unwrap().existed);
     assert!(!root.drop_alias(drop).await.unwrap().existed);
-    assert_eq!(reason(root.describe_alias(describe).await), v1::Reason::AliasNotFound);
-    let drop = v1::DropCollectionRequest { database: n("db"), name: n("plays"), request: None };
+    assert_eq!(
+        reason(root.describe_alias(describe).await),
+        v1::Reason::AliasNotFound
+    );
+    let drop = v1::DropCollectionRequest {
+        database: n("db"),
+        name: n("plays"),
+        request: None,
+    };
     assert!(root.drop_collection(drop).await.unwrap().existed);
 }
 
@@ -228,7 +355,9 @@ async fn a_listing_of_many_is_paged_and_a_page_of_huge_rows_ends_early() {
     let client = cluster.client();
     let root = client.root();
     // Each field carries a quarter of a megabyte, each collection above one.
-    let huge: BTreeMap<String, String> = (0..64).map(|key| (format!("k{key}"), "v".repeat(4_096))).collect();
+    let huge: BTreeMap<String, String> = (0..64)
+        .map(|key| (format!("k{key}"), "v".repeat(4_096)))
+        .collect();
     let mut schema = schema();
     for field in 0..4 {
         schema.fields.push(v1::Field {
@@ -250,15 +379,44 @@ async fn a_listing_of_many_is_paged_and_a_page_of_huge_rows_ends_early() {
     assert_eq!(names.len(), 24);
     assert!(names.is_sorted() && all[0].schema == all[23].schema);
 
-    let page = Some(v1::Page { rows: 1_000, token: String::new() });
-    let first = root.list_collections(v1::ListCollectionsRequest { database: n(""), page }).await.unwrap();
-    assert_eq!(first.collections.len(), 16, "sixteen of them are above sixteen megabytes");
+    let page = Some(v1::Page {
+        rows: 1_000,
+        token: String::new(),
+    });
+    let first = root
+        .list_collections(v1::ListCollectionsRequest {
+            database: n(""),
+            page,
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        first.collections.len(),
+        16,
+        "sixteen of them are above sixteen megabytes"
+    );
     assert!(!first.next_token.is_empty());
-    let page = Some(v1::Page { rows: 1_001, token: String::new() });
-    let refused = root.list_collections(v1::ListCollectionsRequest { database: n(""), page }).await;
+    let page = Some(v1::Page {
+        rows: 1_001,
+        token: String::new(),
+    });
+    let refused = root
+        .list_collections(v1::ListCollectionsRequest {
+            database: n(""),
+            page,
+        })
+        .await;
     assert_eq!(reason(refused), v1::Reason::InvalidParameter);
-    let page = Some(v1::Page { rows: 1, token: n("made up") });
-    let refused = root.list_collections(v1::ListCollectionsRequest { database: n(""), page }).await;
+    let page = Some(v1::Page {
+        rows: 1,
+        token: n("made up"),
+    });
+    let refused = root
+        .list_collections(v1::ListCollectionsRequest {
+            database: n(""),
+            page,
+        })
+        .await;
     assert_eq!(reason(refused), v1::Reason::InvalidParameter);
     client.close().await;
     cluster.stop().await;

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use quorate::{Builder, Coordinator, Listed, MemberName, MemoryDisk, MemoryLatency, MemoryStore, Network, Tcp};
+use quorate::{
+    Builder, Coordinator, Listed, MemberName, MemoryDisk, MemoryLatency, MemoryStore, Network, Tcp,
+};
 use quorate_api::v1;
 use quorate_client::Client;
 use quorate_host::{BoxFuture, Listener, Stream};
@@ -76,7 +78,12 @@ impl Cluster {
             listed.push(network.listed(&format!("r{number}")).await);
         }
         let disks = (0..size).map(|_| MemoryDisk::default()).collect();
-        let mut cluster = Self { listed, disks, network, running: (0..size).map(|_| None).collect() };
+        let mut cluster = Self {
+            listed,
+            disks,
+            network,
+            running: (0..size).map(|_| None).collect(),
+        };
         for number in 0..size {
             cluster.start_one(number).await;
         }
@@ -105,7 +112,9 @@ impl Cluster {
     }
 
     pub async fn stop_one(&mut self, number: usize) {
-        timeout(LONG, self.running[number].take().unwrap().shutdown()).await.unwrap();
+        timeout(LONG, self.running[number].take().unwrap().shutdown())
+            .await
+            .unwrap();
     }
 
     pub fn running(&self) -> impl Iterator<Item = &Coordinator> {
@@ -120,11 +129,18 @@ impl Cluster {
     pub async fn leader(&self) -> usize {
         let agreed = || {
             let serving = |coordinator: &Coordinator| coordinator.replica().leadership().borrow().serving;
-            let leader = self.running.iter().position(|one| one.as_ref().is_some_and(serving))?;
+            let leader = self
+                .running
+                .iter()
+                .position(|one| one.as_ref().is_some_and(serving))?;
             let address = &self.listed[leader].client_address;
             let knows = |coordinator: &Coordinator| {
                 let leadership = coordinator.replica().leadership();
-                let known = leadership.borrow().leader.as_ref().is_some_and(|l| l.client_address == *address);
+                let known = leadership
+                    .borrow()
+                    .leader
+                    .as_ref()
+                    .is_some_and(|l| l.client_address == *address);
                 known
             };
             self.running().all(knows).then_some(leader)
@@ -135,7 +151,9 @@ impl Cluster {
     /// The number of a replica that follows.
     pub async fn follower(&self) -> usize {
         let leader = self.leader().await;
-        (0..self.running.len()).find(|number| *number != leader && self.running[*number].is_some()).unwrap()
+        (0..self.running.len())
+            .find(|number| *number != leader && self.running[*number].is_some())
+            .unwrap()
     }
 
     pub fn node(&self, number: usize) -> u64 {
@@ -156,7 +174,11 @@ impl Cluster {
         let deadline = tokio::time::Instant::now() + LONG;
         let from = self.leader().await;
         let node = quorate_types::NodeId(self.node(to));
-        self.at(from).replica().hand_over(Some(node), deadline).await.unwrap();
+        self.at(from)
+            .replica()
+            .hand_over(Some(node), deadline)
+            .await
+            .unwrap();
         self.leader().await
     }
 
@@ -171,7 +193,9 @@ impl Cluster {
 
 /// A raw channel.
 pub fn channel(address: &str) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+    Endpoint::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect_lazy()
 }
 
 /// Asks until there is an answer.
@@ -184,7 +208,9 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(LONG, asking).await.unwrap_or_else(|_| panic!("waited too long until {what}"))
+    timeout(LONG, asking)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long until {what}"))
 }
 
 /// What must happen soon.
@@ -221,13 +247,23 @@ pub fn schema() -> v1::Schema {
         dimension: 8,
         ..Default::default()
     };
-    v1::Schema { fields: vec![key, vector], dynamic_fields: false }
+    v1::Schema {
+        fields: vec![key, vector],
+        dynamic_fields: false,
+    }
 }
 
 pub fn collection(name: &str) -> v1::CreateCollectionRequest {
-    v1::CreateCollectionRequest { name: name.to_owned(), schema: Some(schema()), ..Default::default() }
+    v1::CreateCollectionRequest {
+        name: name.to_owned(),
+        schema: Some(schema()),
+        ..Default::default()
+    }
 }
 
 pub fn database(name: &str) -> v1::CreateDatabaseRequest {
-    v1::CreateDatabaseRequest { name: name.to_owned(), ..Default::default() }
+    v1::CreateDatabaseRequest {
+        name: name.to_owned(),
+        ..Default::default()
+    }
 }

@@ -16,7 +16,9 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 use crate::cluster::{Cluster, soon};
 
 fn named(service: &str) -> HealthCheckRequest {
-    HealthCheckRequest { service: service.to_owned() }
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,10 +37,16 @@ async fn health_says_what_readiness_is() {
 
     // Without a majority nobody leads, so nobody is ready.
     let mut watched = health.watch(named("")).await.unwrap().into_inner();
-    assert_eq!(soon(watched.message()).await.unwrap().unwrap().status(), ServingStatus::Serving);
+    assert_eq!(
+        soon(watched.message()).await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
     cluster.stop_one(1).await;
     cluster.stop_one(2).await;
-    assert_eq!(soon(watched.message()).await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(
+        soon(watched.message()).await.unwrap().unwrap().status(),
+        ServingStatus::NotServing
+    );
     let answer = health.check(named("")).await.unwrap().into_inner();
     assert_eq!(answer.status(), ServingStatus::NotServing);
     cluster.stop().await;
@@ -46,8 +54,15 @@ async fn health_says_what_readiness_is() {
 
 async fn reflect(cluster: &Cluster, question: MessageRequest) -> ServerReflectionResponse {
     let mut client = ServerReflectionClient::new(cluster.channel(0));
-    let request = ServerReflectionRequest { host: String::new(), message_request: Some(question) };
-    let mut answers = client.server_reflection_info(stream::iter([request])).await.unwrap().into_inner();
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(question),
+    };
+    let mut answers = client
+        .server_reflection_info(stream::iter([request]))
+        .await
+        .unwrap()
+        .into_inner();
     soon(answers.message()).await.unwrap().unwrap()
 }
 
@@ -59,14 +74,26 @@ async fn reflection_lists_all_services_and_describes_them_whole() {
         panic!("{listed:?}");
     };
     let names: BTreeSet<String> = listed.service.into_iter().map(|service| service.name).collect();
-    let ours = ["Clients", "Cluster", "Ids", "Root", "Sessions", "StaleRoot", "Watch", "Writes"];
+    let ours = [
+        "Clients",
+        "Cluster",
+        "Ids",
+        "Root",
+        "Sessions",
+        "StaleRoot",
+        "Watch",
+        "Writes",
+    ];
     for name in ours.map(|name| format!("quorate.v1.{name}")) {
         assert!(names.contains(&name), "{name} is missing in {names:?}");
     }
     assert!(names.contains("grpc.health.v1.Health"));
 
     // A tool that reads files by name, one import after the other, finds them all.
-    let mut wanted = vec!["quorate/v1/write.proto".to_owned(), "google/rpc/status.proto".to_owned()];
+    let mut wanted = vec![
+        "quorate/v1/write.proto".to_owned(),
+        "google/rpc/status.proto".to_owned(),
+    ];
     let mut have = BTreeSet::new();
     while let Some(name) = wanted.pop() {
         if !have.insert(name.clone()) {
@@ -81,9 +108,18 @@ async fn reflection_lists_all_services_and_describes_them_whole() {
             wanted.extend(file.dependency);
         }
     }
-    assert!(have.contains("quorate/v1/catalog.proto") && have.contains("google/protobuf/any.proto"), "{have:?}");
+    assert!(
+        have.contains("quorate/v1/catalog.proto") && have.contains("google/protobuf/any.proto"),
+        "{have:?}"
+    );
     let symbol = MessageRequest::FileContainingSymbol("quorate.v1.ErrorDetail".to_owned());
     let answer = reflect(&cluster, symbol).await;
-    assert!(matches!(answer.message_response, Some(MessageResponse::FileDescriptorResponse(_))), "{answer:?}");
+    assert!(
+        matches!(
+            answer.message_response,
+            Some(MessageResponse::FileDescriptorResponse(_))
+        ),
+        "{answer:?}"
+    );
     cluster.stop().await;
 }

@@ -34,7 +34,9 @@ async fn garbage_on_every_port_harms_nothing() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
-    let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise: Vec<u8> = (0..200_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let frames = [preface, &noise].concat();
     let settings_flood = [preface, &[0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(20_000)].concat();
     let huge_frame = [preface, &[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1], &[0; 70_000]].concat();
@@ -52,7 +54,12 @@ async fn garbage_on_every_port_harms_nothing() {
     ];
     let listed = &cluster.listed[leader];
     let http = cluster.at(leader).http_address().unwrap();
-    for address in [&listed.client_address, &listed.peer_address, &listed.liveness_address, http] {
+    for address in [
+        &listed.client_address,
+        &listed.peer_address,
+        &listed.liveness_address,
+        http,
+    ] {
         let sent: Vec<_> = garbage.iter().map(|bytes| send(address, bytes)).collect();
         futures_util::future::join_all(sent).await;
     }
@@ -67,7 +74,11 @@ async fn endless_and_silent_heads_are_cut_off() {
     let http = cluster.at(0).http_address().unwrap().to_owned();
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(100_000));
     let answer = send(&http, long.as_bytes()).await;
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{:?}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"),
+        "{:?}",
+        String::from_utf8_lossy(&answer)
+    );
     let body = "POST /status.json HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n";
     assert!(send(&http, body.as_bytes()).await.starts_with(b"HTTP/1.1 405"));
 
@@ -75,7 +86,11 @@ async fn endless_and_silent_heads_are_cut_off() {
     let mut silent = Vec::new();
     for _ in 0..100 {
         silent.push(TcpStream::connect(&http).await.unwrap());
-        silent.push(TcpStream::connect(&cluster.listed[0].client_address).await.unwrap());
+        silent.push(
+            TcpStream::connect(&cluster.listed[0].client_address)
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(http::get(&http, "/livez").await.code, 200);
     still_answers(&cluster, "beside_silence").await;
@@ -132,7 +147,10 @@ async fn bodies_that_are_no_message_are_malformed_and_nothing_was_executed() {
         ("not protobuf", framed(&[0xff; 64])),
         ("a length beyond the end", framed(&[0x0a, 0x7f, 1, 2, 3])),
         ("text that is not UTF-8", framed(&[0x12, 2, 0xc3, 0x28])),
-        ("a frame that promises four gigabytes", vec![0, 0xff, 0xff, 0xff, 0xff]),
+        (
+            "a frame that promises four gigabytes",
+            vec![0, 0xff, 0xff, 0xff, 0xff],
+        ),
         ("nested without end", framed(&[0x0a; 5_000])),
     ];
     for (case, body) in cases {
@@ -147,7 +165,11 @@ async fn bodies_that_are_no_message_are_malformed_and_nothing_was_executed() {
     // A field that this release does not know is skipped, as protobuf wants.
     let mut root = v1::root_client::RootClient::new(cluster.channel(0));
     still_answers(&cluster, "after_bodies").await;
-    let listed = root.list_databases(v1::ListDatabasesRequest::default()).await.unwrap().into_inner();
+    let listed = root
+        .list_databases(v1::ListDatabasesRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(listed.databases.len(), 2, "default and this test's own");
     cluster.stop().await;
 }
@@ -156,11 +178,20 @@ async fn bodies_that_are_no_message_are_malformed_and_nothing_was_executed() {
 async fn what_is_too_large_is_refused_before_it_is_proposed() {
     let cluster = Cluster::start(1).await;
     let mut root = v1::root_client::RootClient::new(cluster.channel(0));
-    let status = root.create_database(database(&"x".repeat(4 << 20))).await.expect_err("four megabytes");
+    let status = root
+        .create_database(database(&"x".repeat(4 << 20)))
+        .await
+        .expect_err("four megabytes");
     assert_eq!(malformed_field(&status), "request");
-    let status = root.create_database(database(&"x".repeat(100_000))).await.expect_err("a long name");
+    let status = root
+        .create_database(database(&"x".repeat(100_000)))
+        .await
+        .expect_err("a long name");
     assert_eq!(malformed_field(&status), "name");
-    assert!(status.message().contains("100000 bytes; at most 255"), "{status:?}");
+    assert!(
+        status.message().contains("100000 bytes; at most 255"),
+        "{status:?}"
+    );
 
     // Each part within its limits, all together beyond the log's.
     let mut schema = schema();
@@ -174,16 +205,29 @@ async fn what_is_too_large_is_refused_before_it_is_proposed() {
             ..Default::default()
         });
     }
-    let request = v1::CreateCollectionRequest { schema: Some(schema), ..collection("large") };
-    let status = root.create_collection(request).await.expect_err("beyond the log's limit");
+    let request = v1::CreateCollectionRequest {
+        schema: Some(schema),
+        ..collection("large")
+    };
+    let status = root
+        .create_collection(request)
+        .await
+        .expect_err("beyond the log's limit");
     assert_eq!(malformed_field(&status), "request");
     assert_eq!(trailer(&status, "quorate-outcome"), Some("not-executed"));
 
     // In streams, too.
     let mut writes = v1::writes_client::WritesClient::new(cluster.channel(0));
     let write = v1::write_request::Write::CreateDatabase(database(&"x".repeat(4 << 20)));
-    let write = v1::WriteRequest { tag: 1, write: Some(write) };
-    let mut answers = writes.write(futures_util::stream::iter([write])).await.unwrap().into_inner();
+    let write = v1::WriteRequest {
+        tag: 1,
+        write: Some(write),
+    };
+    let mut answers = writes
+        .write(futures_util::stream::iter([write]))
+        .await
+        .unwrap()
+        .into_inner();
     let status = soon(answers.message()).await.expect_err("four megabytes");
     assert_eq!(malformed_field(&status), "request");
     still_answers(&cluster, "after_size").await;
@@ -197,15 +241,42 @@ async fn values_of_the_future_and_of_nowhere_name_their_field() {
     let with_field = |change: fn(&mut v1::Field)| {
         let mut schema = schema();
         change(&mut schema.fields[1]);
-        v1::CreateCollectionRequest { schema: Some(schema), ..collection("c") }
+        v1::CreateCollectionRequest {
+            schema: Some(schema),
+            ..collection("c")
+        }
     };
     let cases: Vec<(v1::CreateCollectionRequest, &str)> = vec![
-        (with_field(|field| field.data_type = 9_999), "schema.fields[1].data_type"),
-        (with_field(|field| field.data_type = i32::MIN), "schema.fields[1].data_type"),
-        (with_field(|field| field.element_type = 24), "schema.fields[1].element_type"),
-        (with_field(|field| field.name = "é".repeat(200)), "schema.fields[1].name"),
-        (v1::CreateCollectionRequest { schema: None, ..collection("c") }, "schema"),
-        (v1::CreateCollectionRequest { consistency_level: 5, ..collection("c") }, "consistency_level"),
+        (
+            with_field(|field| field.data_type = 9_999),
+            "schema.fields[1].data_type",
+        ),
+        (
+            with_field(|field| field.data_type = i32::MIN),
+            "schema.fields[1].data_type",
+        ),
+        (
+            with_field(|field| field.element_type = 24),
+            "schema.fields[1].element_type",
+        ),
+        (
+            with_field(|field| field.name = "é".repeat(200)),
+            "schema.fields[1].name",
+        ),
+        (
+            v1::CreateCollectionRequest {
+                schema: None,
+                ..collection("c")
+            },
+            "schema",
+        ),
+        (
+            v1::CreateCollectionRequest {
+                consistency_level: 5,
+                ..collection("c")
+            },
+            "consistency_level",
+        ),
     ];
     for (request, field) in cases {
         let status = root.create_collection(request).await.expect_err(field);
@@ -219,7 +290,11 @@ async fn values_of_the_future_and_of_nowhere_name_their_field() {
     for name in ["", "1st", "a b", "a\0b", "../x", "é", "💥"] {
         let status = root.create_database(database(name)).await.expect_err("no name");
         let want = (Code::InvalidArgument, Some("INVALID_NAME"));
-        assert_eq!((status.code(), trailer(&status, "quorate-reason")), want, "{name:?}");
+        assert_eq!(
+            (status.code(), trailer(&status, "quorate-reason")),
+            want,
+            "{name:?}"
+        );
     }
     cluster.stop().await;
 }
@@ -231,16 +306,30 @@ async fn a_client_that_opens_thousands_of_streams_and_goes_harms_nobody() {
     let mut streams = Vec::new();
     for _ in 0..1_000 {
         let mut group = v1::cluster_client::ClusterClient::new(crowd.clone());
-        let mut stream = group.watch_topology(v1::WatchTopologyRequest {}).await.unwrap().into_inner();
+        let mut stream = group
+            .watch_topology(v1::WatchTopologyRequest {})
+            .await
+            .unwrap()
+            .into_inner();
         soon(stream.message()).await.unwrap().unwrap();
         let mut watch = v1::watch_client::WatchClient::new(crowd.clone());
-        streams.push((stream, watch.watch(v1::WatchRequest::default()).await.unwrap().into_inner()));
+        streams.push((
+            stream,
+            watch
+                .watch(v1::WatchRequest::default())
+                .await
+                .unwrap()
+                .into_inner(),
+        ));
     }
     let watchers = || cluster.at(0).replica().status().watchers;
     assert!(watchers() >= 1_000);
     still_answers(&cluster, "in_a_crowd").await;
     drop(streams);
     drop(crowd);
-    crate::cluster::until("the watchers' seats are free again", || async { (watchers() < 10).then_some(()) }).await;
+    crate::cluster::until("the watchers' seats are free again", || async {
+        (watchers() < 10).then_some(())
+    })
+    .await;
     cluster.stop().await;
 }

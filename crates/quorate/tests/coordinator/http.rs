@@ -18,12 +18,24 @@ pub async fn ask(address: &str, request: &str) -> Page {
     let mut text = String::new();
     soon(stream.read_to_string(&mut text)).await.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    Page { code, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    let code = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or(0);
+    Page {
+        code,
+        head: head.to_ascii_lowercase(),
+        body: body.to_owned(),
+    }
 }
 
 pub async fn get(address: &str, path: &str) -> Page {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,13 +48,25 @@ async fn every_path_answers_as_documented() {
     }
     let page = get(address, "/metrics").await;
     assert_eq!(page.code, 200);
-    assert!(page.head.contains("content-type: application/openmetrics-text"), "{}", page.head);
+    assert!(
+        page.head.contains("content-type: application/openmetrics-text"),
+        "{}",
+        page.head
+    );
     for line in ["quorate_is_ready 1", "quorate_has_leader 1", "# EOF"] {
-        assert!(page.body.lines().any(|have| have == line), "{line} is missing in\n{}", page.body);
+        assert!(
+            page.body.lines().any(|have| have == line),
+            "{line} is missing in\n{}",
+            page.body
+        );
     }
 
     let page = get(address, "/status.json").await;
-    assert!(page.code == 200 && page.head.contains("content-type: application/json"), "{}", page.head);
+    assert!(
+        page.code == 200 && page.head.contains("content-type: application/json"),
+        "{}",
+        page.head
+    );
     let status: serde_json::Value = serde_json::from_str(&page.body).unwrap();
     assert_eq!(status["name"], "r0");
     assert_eq!(status["ready"], true);
@@ -53,8 +77,19 @@ async fn every_path_answers_as_documented() {
     assert!(status["fault"].is_null());
 
     let page = get(address, "/").await;
-    assert!(page.code == 200 && page.head.contains("content-type: text/html"), "{}", page.head);
-    for part in ["http-equiv=\"refresh\"", "<h1>r0 is", "Ready.", "r1", "r2", "Last change of leader"] {
+    assert!(
+        page.code == 200 && page.head.contains("content-type: text/html"),
+        "{}",
+        page.head
+    );
+    for part in [
+        "http-equiv=\"refresh\"",
+        "<h1>r0 is",
+        "Ready.",
+        "r1",
+        "r2",
+        "Last change of leader",
+    ] {
         assert!(page.body.contains(part), "{part} is missing in {}", page.body);
     }
     assert!(!page.body.contains("src=") && !page.body.contains("<script") && !page.body.contains("http://"));
@@ -82,7 +117,11 @@ async fn a_replica_alone_is_alive_and_not_ready_and_says_why() {
     })
     .await;
     assert_eq!(page.body.lines().count(), 1, "one line why: {}", page.body);
-    assert_eq!(get(&address, "/livez").await.code, 200, "a restart would not help");
+    assert_eq!(
+        get(&address, "/livez").await.code,
+        200,
+        "a restart would not help"
+    );
     let page = get(&address, "/").await;
     assert!(page.body.contains("Not ready: "), "{}", page.body);
     cluster.stop().await;
@@ -95,9 +134,17 @@ async fn a_fault_ends_liveness_and_every_stream() {
     let cluster = Cluster::start(1).await;
     let address = cluster.at(0).http_address().unwrap().to_owned();
     let mut group = v1::cluster_client::ClusterClient::new(cluster.channel(0));
-    let mut topology = group.watch_topology(v1::WatchTopologyRequest {}).await.unwrap().into_inner();
+    let mut topology = group
+        .watch_topology(v1::WatchTopologyRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     let mut watch = v1::watch_client::WatchClient::new(cluster.channel(0));
-    let mut changes = watch.watch(v1::WatchRequest::default()).await.unwrap().into_inner();
+    let mut changes = watch
+        .watch(v1::WatchRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     cluster.disks[0].fail_writes(true);
     let mut root = v1::root_client::RootClient::new(cluster.channel(0));
     let written = root.create_database(crate::cluster::database("lost")).await;
@@ -107,7 +154,11 @@ async fn a_fault_ends_liveness_and_every_stream() {
     assert!(!fault.to_string().is_empty());
     let page = get(&address, "/livez").await;
     assert_eq!(page.code, 503);
-    assert!(page.body.starts_with("stopped by a fault: ") && page.body.lines().count() == 1, "{}", page.body);
+    assert!(
+        page.body.starts_with("stopped by a fault: ") && page.body.lines().count() == 1,
+        "{}",
+        page.body
+    );
     assert_eq!(get(&address, "/readyz").await.code, 503);
     while soon(topology.message()).await.unwrap().is_some() {}
     let last = loop {
@@ -117,9 +168,15 @@ async fn a_fault_ends_liveness_and_every_stream() {
         }
     };
     assert_eq!(last.compacted_below, 0);
-    let status = group.watch_topology(v1::WatchTopologyRequest {}).await.expect_err("it has stopped");
+    let status = group
+        .watch_topology(v1::WatchTopologyRequest {})
+        .await
+        .expect_err("it has stopped");
     assert_eq!(status.code(), tonic::Code::Unavailable);
     let status = group.status(v1::StatusRequest {}).await.unwrap().into_inner();
-    assert_eq!((status.role(), status.fault.is_empty()), (v1::Role::Stopped, false));
+    assert_eq!(
+        (status.role(), status.fault.is_empty()),
+        (v1::Role::Stopped, false)
+    );
     cluster.stop().await;
 }

@@ -31,19 +31,58 @@ async fn a_follower_names_the_leader_for_every_kind_of_call() {
         address: "p:1".to_owned(),
         ..Default::default()
     };
-    let open = v1::OpenSession { worker: Some(worker), ttl_ms: 10_000, session_id: 0, epoch: 0 };
-    let open = v1::AttachRequest { kind: Some(v1::attach_request::Kind::Open(open)) };
+    let open = v1::OpenSession {
+        worker: Some(worker),
+        ttl_ms: 10_000,
+        session_id: 0,
+        epoch: 0,
+    };
+    let open = v1::AttachRequest {
+        kind: Some(v1::attach_request::Kind::Open(open)),
+    };
     let mut attached = sessions.attach(stream::iter([open])).await.unwrap().into_inner();
 
-    let registered = clients.register(v1::RegisterRequest { client_id: vec![7; 16] }).await;
+    let registered = clients
+        .register(v1::RegisterRequest {
+            client_id: vec![7; 16],
+        })
+        .await;
     let answers: Vec<(&str, Result<(), Status>)> = vec![
         ("a write", root.create_database(database("w")).await.map(drop)),
-        ("a read", root.list_databases(v1::ListDatabasesRequest::default()).await.map(drop)),
-        ("ids", ids.allocate(v1::AllocateIdsRequest { count: 1, request: None }).await.map(drop)),
+        (
+            "a read",
+            root.list_databases(v1::ListDatabasesRequest::default())
+                .await
+                .map(drop),
+        ),
+        (
+            "ids",
+            ids.allocate(v1::AllocateIdsRequest {
+                count: 1,
+                request: None,
+            })
+            .await
+            .map(drop),
+        ),
         ("a registration", registered.map(drop)),
-        ("sessions", sessions.list_sessions(v1::ListSessionsRequest::default()).await.map(drop)),
-        ("a transfer", group.transfer_leadership(v1::TransferLeadershipRequest { to: 0 }).await.map(drop)),
-        ("a write stream", writes.write(stream::iter([write])).await.map(drop)),
+        (
+            "sessions",
+            sessions
+                .list_sessions(v1::ListSessionsRequest::default())
+                .await
+                .map(drop),
+        ),
+        (
+            "a transfer",
+            group
+                .transfer_leadership(v1::TransferLeadershipRequest { to: 0 })
+                .await
+                .map(drop),
+        ),
+        (
+            "a write stream",
+            writes.write(stream::iter([write])).await.map(drop),
+        ),
         ("a session's stream", soon(attached.message()).await.map(drop)),
     ];
     let address = cluster.listed[leader].client_address.as_str();
@@ -51,17 +90,34 @@ async fn a_follower_names_the_leader_for_every_kind_of_call() {
     for (call, answer) in answers {
         let status = answer.expect_err(call);
         assert_eq!(status.code(), Code::FailedPrecondition, "{call}: {status:?}");
-        assert_eq!(trailer(&status, "quorate-outcome"), Some("not-executed"), "{call}");
-        assert_eq!(trailer(&status, "quorate-leader-address"), Some(address), "{call}");
-        assert_eq!(trailer(&status, "quorate-leader-id"), Some(node.as_str()), "{call}");
+        assert_eq!(
+            trailer(&status, "quorate-outcome"),
+            Some("not-executed"),
+            "{call}"
+        );
+        assert_eq!(
+            trailer(&status, "quorate-leader-address"),
+            Some(address),
+            "{call}"
+        );
+        assert_eq!(
+            trailer(&status, "quorate-leader-id"),
+            Some(node.as_str()),
+            "{call}"
+        );
         let term: u64 = trailer(&status, "quorate-leader-term").unwrap().parse().unwrap();
         assert!(term >= 1, "{call}");
     }
     // The leader has none of it.
     let mut root = v1::root_client::RootClient::new(cluster.channel(leader));
-    let unknown = root.describe_database(v1::DescribeDatabaseRequest { name: "w".to_owned() }).await;
+    let unknown = root
+        .describe_database(v1::DescribeDatabaseRequest { name: "w".to_owned() })
+        .await;
     let status = unknown.expect_err("not created");
-    assert_eq!((status.code(), trailer(&status, "quorate-reason")), (Code::NotFound, Some("DATABASE_NOT_FOUND")));
+    assert_eq!(
+        (status.code(), trailer(&status, "quorate-reason")),
+        (Code::NotFound, Some("DATABASE_NOT_FOUND"))
+    );
     cluster.stop().await;
 }
 
@@ -71,7 +127,11 @@ async fn every_replica_pushes_a_change_of_leader() {
     let mut streams = Vec::new();
     for number in 0..3 {
         let mut group = v1::cluster_client::ClusterClient::new(cluster.channel(number));
-        let mut stream = group.watch_topology(v1::WatchTopologyRequest {}).await.unwrap().into_inner();
+        let mut stream = group
+            .watch_topology(v1::WatchTopologyRequest {})
+            .await
+            .unwrap()
+            .into_inner();
         let first = soon(stream.message()).await.unwrap().unwrap();
         assert_eq!(first.node_id, cluster.node(number));
         assert_eq!((first.cluster_id.len(), first.members.len()), (16, 3));
@@ -82,7 +142,10 @@ async fn every_replica_pushes_a_change_of_leader() {
     let to = cluster.follower().await;
     let mut group = v1::cluster_client::ClusterClient::new(cluster.channel(old));
     let request = v1::TransferLeadershipRequest { to: cluster.node(to) };
-    let answer = soon(group.transfer_leadership(request)).await.unwrap().into_inner();
+    let answer = soon(group.transfer_leadership(request))
+        .await
+        .unwrap()
+        .into_inner();
     let leader = answer.leader.unwrap();
     assert_eq!(leader.node_id, cluster.node(to));
     for (term, mut stream) in streams {
@@ -97,7 +160,10 @@ async fn every_replica_pushes_a_change_of_leader() {
     }
     let stranger = v1::TransferLeadershipRequest { to: 99 };
     let mut group = v1::cluster_client::ClusterClient::new(cluster.channel(cluster.leader().await));
-    let status = group.transfer_leadership(stranger).await.expect_err("no such voter");
+    let status = group
+        .transfer_leadership(stranger)
+        .await
+        .expect_err("no such voter");
     assert_eq!(crate::cluster::malformed_field(&status), "to");
     cluster.stop().await;
 }
@@ -106,7 +172,11 @@ async fn every_replica_pushes_a_change_of_leader() {
 async fn a_topology_repeats_so_that_silence_means_death() {
     let cluster = Cluster::start(1).await;
     let mut group = v1::cluster_client::ClusterClient::new(cluster.channel(0));
-    let mut stream = group.watch_topology(v1::WatchTopologyRequest {}).await.unwrap().into_inner();
+    let mut stream = group
+        .watch_topology(v1::WatchTopologyRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     let first = soon(stream.message()).await.unwrap().unwrap();
     let again = soon(stream.message()).await.unwrap().unwrap();
     assert_eq!(first, again, "nothing has changed");
@@ -117,7 +187,9 @@ async fn a_topology_repeats_so_that_silence_means_death() {
 async fn a_single_replica_has_nobody_to_hand_over_to() {
     let cluster = Cluster::start(1).await;
     let mut group = v1::cluster_client::ClusterClient::new(cluster.channel(0));
-    let answer = group.transfer_leadership(v1::TransferLeadershipRequest { to: 0 }).await;
+    let answer = group
+        .transfer_leadership(v1::TransferLeadershipRequest { to: 0 })
+        .await;
     let status = answer.expect_err("nobody else");
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert_eq!(trailer(&status, "quorate-reason"), Some("NO_SUCCESSOR"));
@@ -134,11 +206,24 @@ async fn calls_are_held_while_nobody_leads_and_answered_at_their_deadline() {
     // An orderly stop would hand leadership over, and an isolated leader answers at once.
     cluster.disks[leader].fail_writes(true);
     let mut root = v1::root_client::RootClient::new(cluster.channel(leader));
-    let status = root.create_database(database("lost")).await.expect_err("the disk has failed");
-    assert_eq!((status.code(), trailer(&status, "quorate-outcome")), (Code::Unavailable, Some("unknown")));
+    let status = root
+        .create_database(database("lost"))
+        .await
+        .expect_err("the disk has failed");
+    assert_eq!(
+        (status.code(), trailer(&status, "quorate-outcome")),
+        (Code::Unavailable, Some("unknown"))
+    );
     cluster.stop_one(leader).await;
     until("nobody leads", || async {
-        cluster.at(alone).replica().leadership().borrow().leader.is_none().then_some(())
+        cluster
+            .at(alone)
+            .replica()
+            .leadership()
+            .borrow()
+            .leader
+            .is_none()
+            .then_some(())
     })
     .await;
     let mut root = v1::root_client::RootClient::new(cluster.channel(alone));
@@ -156,7 +241,10 @@ async fn calls_are_held_while_nobody_leads_and_answered_at_their_deadline() {
     let mut request = Request::new(v1::ListDatabasesRequest::default());
     request.set_timeout(patience);
     let status = root.list_databases(request).await.expect_err("nobody leads");
-    assert_eq!((status.code(), trailer(&status, "quorate-outcome")), (Code::Unavailable, Some("not-executed")));
+    assert_eq!(
+        (status.code(), trailer(&status, "quorate-outcome")),
+        (Code::Unavailable, Some("not-executed"))
+    );
 
     // A held call goes through as soon as there is a leader again, here or by a redirect.
     let mut held = root.clone();

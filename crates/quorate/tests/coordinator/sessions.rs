@@ -48,11 +48,16 @@ impl Attached {
     }
 
     async fn ask(&mut self, kind: Asked) {
-        self.requests.send(v1::AttachRequest { kind: Some(kind) }).await.unwrap();
+        self.requests
+            .send(v1::AttachRequest { kind: Some(kind) })
+            .await
+            .unwrap();
     }
 
     async fn next(&mut self) -> Result<Option<Said>, Status> {
-        Ok(soon(self.answers.message()).await?.map(|answer| answer.kind.unwrap()))
+        Ok(soon(self.answers.message())
+            .await?
+            .map(|answer| answer.kind.unwrap()))
     }
 
     async fn opened(&mut self) -> v1::SessionOpened {
@@ -85,20 +90,38 @@ impl Attached {
 const LONG_TTL_MS: u64 = 600_000;
 
 fn new(name: &str) -> v1::OpenSession {
-    v1::OpenSession { worker: Some(worker(name)), ttl_ms: LONG_TTL_MS, session_id: 0, epoch: 0 }
+    v1::OpenSession {
+        worker: Some(worker(name)),
+        ttl_ms: LONG_TTL_MS,
+        session_id: 0,
+        epoch: 0,
+    }
 }
 
 fn resume(opened: &v1::SessionOpened) -> v1::OpenSession {
-    v1::OpenSession { session_id: opened.session_id, epoch: opened.epoch, ..Default::default() }
+    v1::OpenSession {
+        session_id: opened.session_id,
+        epoch: opened.epoch,
+        ..Default::default()
+    }
 }
 
 async fn live(client: &Client) -> Vec<v1::Session> {
-    client.sessions().list(v1::ListSessionsRequest::default()).await.unwrap().sessions
+    client
+        .sessions()
+        .list(v1::ListSessionsRequest::default())
+        .await
+        .unwrap()
+        .sessions
 }
 
 async fn gone(client: &Client, session: u64) {
     until("the session has ended", || async {
-        live(client).await.iter().all(|one| one.session_id != session).then_some(())
+        live(client)
+            .await
+            .iter()
+            .all(|one| one.session_id != session)
+            .then_some(())
     })
     .await;
 }
@@ -107,13 +130,23 @@ async fn gone(client: &Client, session: u64) {
 async fn a_session_is_kept_over_a_change_of_leader_and_closed_at_will() {
     let cluster = Cluster::start(3).await;
     let client = cluster.client();
-    let session = client.session(worker("q1"), Duration::from_secs(2)).open().await.unwrap();
+    let session = client
+        .session(worker("q1"), Duration::from_secs(2))
+        .open()
+        .await
+        .unwrap();
     let mut state = session.state();
     assert_eq!(*state.borrow_and_update(), SessionState::Ready);
     let listed = live(&client).await;
     assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].session_id, listed[0].epoch), (session.id(), session.epoch().0));
-    assert_eq!((listed[0].worker.clone(), listed[0].ttl_ms), (Some(worker("q1")), 2_000));
+    assert_eq!(
+        (listed[0].session_id, listed[0].epoch),
+        (session.id(), session.epoch().0)
+    );
+    assert_eq!(
+        (listed[0].worker.clone(), listed[0].ttl_ms),
+        (Some(worker("q1")), 2_000)
+    );
 
     cluster.transfer().await;
     let before = session.confirmed_until();
@@ -174,7 +207,10 @@ async fn a_broken_stream_ends_its_session_after_the_grace_unless_it_is_resumed()
     let mut again = Attached::open(&cluster, 0, resume(&resumed)).await;
     let answer = again.opened().await;
     assert!(answer.resumed);
-    assert_eq!((answer.session_id, answer.epoch), (resumed.session_id, resumed.epoch));
+    assert_eq!(
+        (answer.session_id, answer.epoch),
+        (resumed.session_id, resumed.epoch)
+    );
     drop(old);
 
     // Both breaks came before this one, so their graces are over when this one's is.
@@ -182,14 +218,21 @@ async fn a_broken_stream_ends_its_session_after_the_grace_unless_it_is_resumed()
     let lost_session = lost.opened().await.session_id;
     drop(lost);
     gone(&client, lost_session).await;
-    let mut names: Vec<String> = live(&client).await.into_iter().map(|one| one.worker.unwrap().name).collect();
+    let mut names: Vec<String> = live(&client)
+        .await
+        .into_iter()
+        .map(|one| one.worker.unwrap().name)
+        .collect();
     names.sort();
     assert_eq!(names, ["moved", "resumed"]);
     again.kept_alive().await;
     moved_to.kept_alive().await;
 
     // A worker that half-closes without a word is as gone as one that crashed.
-    let Attached { requests, mut answers } = again;
+    let Attached {
+        requests,
+        mut answers,
+    } = again;
     drop(requests);
     assert!(soon(answers.message()).await.unwrap().is_none());
     gone(&client, resumed.session_id).await;
@@ -200,7 +243,10 @@ async fn a_broken_stream_ends_its_session_after_the_grace_unless_it_is_resumed()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_without_keep_alives_ends_with_its_time_and_its_stream_is_told() {
     let cluster = Cluster::start(1).await;
-    let open = v1::OpenSession { ttl_ms: 1_000, ..new("q1") };
+    let open = v1::OpenSession {
+        ttl_ms: 1_000,
+        ..new("q1")
+    };
     let mut silent = Attached::open(&cluster, 0, open).await;
     silent.opened().await;
     assert_eq!(silent.closed().await.why(), Why::Fenced);
@@ -222,17 +268,26 @@ async fn a_change_of_leader_sends_every_stream_to_the_new_one() {
         let closed = attached.closed().await;
         assert_eq!(closed.why(), Why::LeaderChanged);
         let hint = closed.leader.expect("a hint");
-        assert_eq!((hint.node_id, &hint.address), (cluster.node(leader), &cluster.listed[leader].client_address));
+        assert_eq!(
+            (hint.node_id, &hint.address),
+            (cluster.node(leader), &cluster.listed[leader].client_address)
+        );
         let mut attached = Attached::open(&cluster, leader, resume(&opened)).await;
         let resumed = attached.opened().await;
         assert!(resumed.resumed);
-        assert_eq!((resumed.session_id, resumed.epoch), (opened.session_id, opened.epoch));
+        assert_eq!(
+            (resumed.session_id, resumed.epoch),
+            (opened.session_id, opened.epoch)
+        );
         attached.ask(Asked::KeepAlive(v1::KeepAlive {})).await;
         assert!(matches!(attached.next().await.unwrap(), Some(Said::KeptAlive(_))));
         // The stream ends with the next turn of the loop; the grace is longer than this test's last look.
     }
     let after = live(&client).await;
-    assert!(after.iter().all(|session| before.contains(session)), "no session was opened anew");
+    assert!(
+        after.iter().all(|session| before.contains(session)),
+        "no session was opened anew"
+    );
     client.close().await;
     cluster.stop().await;
 }
@@ -270,9 +325,18 @@ async fn streams_that_make_no_sense_end_with_what_is_wrong() {
         (of(|open| open.epoch = 3), "open.session_id"),
         (of(|open| open.session_id = 3), "open.epoch"),
         (of(|open| open.worker = None), "open.worker"),
-        (of(|open| open.worker.as_mut().unwrap().kind = 0), "open.worker.kind"),
-        (of(|open| open.worker.as_mut().unwrap().kind = 42), "open.worker.kind"),
-        (of(|open| open.worker.as_mut().unwrap().name = "n".repeat(9_999)), "open.worker.name"),
+        (
+            of(|open| open.worker.as_mut().unwrap().kind = 0),
+            "open.worker.kind",
+        ),
+        (
+            of(|open| open.worker.as_mut().unwrap().kind = 42),
+            "open.worker.kind",
+        ),
+        (
+            of(|open| open.worker.as_mut().unwrap().name = "n".repeat(9_999)),
+            "open.worker.name",
+        ),
     ];
     for (kind, field) in cases {
         let mut attached = Attached::silent(&cluster, 0).await;
@@ -283,15 +347,25 @@ async fn streams_that_make_no_sense_end_with_what_is_wrong() {
     for ttl_ms in [0, 999, 86_400_001, u64::MAX] {
         let mut attached = Attached::open(&cluster, 0, v1::OpenSession { ttl_ms, ..new("q1") }).await;
         let status = attached.next().await.expect_err("out of range");
-        assert_eq!((status.code(), trailer(&status, "quorate-reason")), (Code::InvalidArgument, Some("INVALID_PARAMETER")));
+        assert_eq!(
+            (status.code(), trailer(&status, "quorate-reason")),
+            (Code::InvalidArgument, Some("INVALID_PARAMETER"))
+        );
     }
-    let unknown = v1::SessionOpened { session_id: 999_999, epoch: 1, ..Default::default() };
+    let unknown = v1::SessionOpened {
+        session_id: 999_999,
+        epoch: 1,
+        ..Default::default()
+    };
     let mut attached = Attached::open(&cluster, 0, resume(&unknown)).await;
     assert_eq!(attached.closed().await.why(), Why::Fenced);
 
     let mut attached = Attached::open(&cluster, 0, new("q1")).await;
     attached.opened().await;
     attached.ask(Asked::Open(new("q2"))).await;
-    assert_eq!(malformed_field(&attached.next().await.expect_err("opened twice")), "open");
+    assert_eq!(
+        malformed_field(&attached.next().await.expect_err("opened twice")),
+        "open"
+    );
     cluster.stop().await;
 }

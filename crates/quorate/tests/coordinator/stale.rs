@@ -20,12 +20,20 @@ async fn every_replica_answers_and_says_how_old_that_may_be() {
         ..Default::default()
     };
     root.create_alias(alias).await.unwrap();
-    let latest = root.has_collection(v1::HasCollectionRequest::default()).await.unwrap().position.unwrap();
+    let latest = root
+        .has_collection(v1::HasCollectionRequest::default())
+        .await
+        .unwrap()
+        .position
+        .unwrap();
     let leader = cluster.leader().await;
     for number in 0..3 {
         let stale = client.stale_root().at(NodeId(cluster.node(number)));
         let name = || "books".to_owned();
-        let has = v1::HasCollectionRequest { name: name(), ..Default::default() };
+        let has = v1::HasCollectionRequest {
+            name: name(),
+            ..Default::default()
+        };
         let caught_up = until("the replica has caught up", || async {
             let answer = stale.has_collection(has.clone()).await.unwrap();
             (answer.answer.position.unwrap().revision >= latest.revision).then_some(answer)
@@ -37,14 +45,27 @@ async fn every_replica_answers_and_says_how_old_that_may_be() {
             assert_eq!(contact, Duration::ZERO);
         }
 
-        let described = v1::DescribeCollectionRequest { name: "read".to_owned(), ..Default::default() };
+        let described = v1::DescribeCollectionRequest {
+            name: "read".to_owned(),
+            ..Default::default()
+        };
         let described = stale.describe_collection(described).await.unwrap().answer;
         assert_eq!(described.collection.unwrap().name, "books");
-        let described = stale.describe_database(v1::DescribeDatabaseRequest { name: "db".to_owned() });
+        let described = stale.describe_database(v1::DescribeDatabaseRequest {
+            name: "db".to_owned(),
+        });
         assert!(described.await.unwrap().answer.database.is_some());
-        let listed = stale.list_databases(v1::ListDatabasesRequest::default()).await.unwrap().answer;
+        let listed = stale
+            .list_databases(v1::ListDatabasesRequest::default())
+            .await
+            .unwrap()
+            .answer;
         assert_eq!(listed.databases.len(), 2);
-        let listed = stale.list_collections(v1::ListCollectionsRequest::default()).await.unwrap().answer;
+        let listed = stale
+            .list_collections(v1::ListCollectionsRequest::default())
+            .await
+            .unwrap()
+            .answer;
         assert_eq!(listed.collections.len(), 1);
         let partition = v1::HasPartitionRequest {
             collection: name(),
@@ -52,11 +73,30 @@ async fn every_replica_answers_and_says_how_old_that_may_be() {
             ..Default::default()
         };
         assert!(stale.has_partition(partition).await.unwrap().answer.exists);
-        let partitions = v1::ListPartitionsRequest { collection: name(), ..Default::default() };
-        assert_eq!(stale.list_partitions(partitions).await.unwrap().answer.partitions.len(), 1);
-        let alias = v1::DescribeAliasRequest { alias: "read".to_owned(), ..Default::default() };
+        let partitions = v1::ListPartitionsRequest {
+            collection: name(),
+            ..Default::default()
+        };
+        assert_eq!(
+            stale
+                .list_partitions(partitions)
+                .await
+                .unwrap()
+                .answer
+                .partitions
+                .len(),
+            1
+        );
+        let alias = v1::DescribeAliasRequest {
+            alias: "read".to_owned(),
+            ..Default::default()
+        };
         assert!(stale.describe_alias(alias).await.unwrap().answer.alias.is_some());
-        let aliases = stale.list_aliases(v1::ListAliasesRequest::default()).await.unwrap().answer;
+        let aliases = stale
+            .list_aliases(v1::ListAliasesRequest::default())
+            .await
+            .unwrap()
+            .answer;
         assert_eq!(aliases.aliases.len(), 1);
     }
     client.close().await;

@@ -24,7 +24,10 @@ async fn open(
 }
 
 fn allocate(count: u64) -> Option<Write> {
-    Some(Write::AllocateIds(v1::AllocateIdsRequest { request: None, count }))
+    Some(Write::AllocateIds(v1::AllocateIdsRequest {
+        request: None,
+        count,
+    }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,7 +37,10 @@ async fn ten_thousand_writes_of_the_client_are_each_executed_once() {
     let writes = client.writes();
     let mut answers = Vec::new();
     for number in 0..10_000 {
-        let request = v1::AllocateIdsRequest { request: None, count: 1 };
+        let request = v1::AllocateIdsRequest {
+            request: None,
+            count: 1,
+        };
         answers.push(tokio::spawn(writes.send(request).await.unwrap()));
         if number == 5_000 {
             cluster.transfer().await;
@@ -58,7 +64,13 @@ async fn writes_are_decided_in_the_order_sent_and_the_stream_ends_when_all_are_a
     let cluster = Cluster::start(1).await;
     let (requests, mut answers) = open(&cluster, 0).await;
     for tag in 0..3_000 {
-        requests.send(v1::WriteRequest { tag, write: allocate(1) }).await.unwrap();
+        requests
+            .send(v1::WriteRequest {
+                tag,
+                write: allocate(1),
+            })
+            .await
+            .unwrap();
     }
     drop(requests);
     let mut firsts = Vec::new();
@@ -70,7 +82,10 @@ async fn writes_are_decided_in_the_order_sent_and_the_stream_ends_when_all_are_a
     }
     assert_eq!(firsts.len(), 3_000);
     firsts.sort_unstable();
-    assert!(firsts.windows(2).all(|pair| pair[0].1 + 1 == pair[1].1), "ids follow the tags");
+    assert!(
+        firsts.windows(2).all(|pair| pair[0].1 + 1 == pair[1].1),
+        "ids follow the tags"
+    );
     cluster.stop().await;
 }
 
@@ -78,10 +93,23 @@ async fn writes_are_decided_in_the_order_sent_and_the_stream_ends_when_all_are_a
 async fn a_write_that_fails_costs_its_own_answer_only() {
     let cluster = Cluster::start(1).await;
     let (requests, mut answers) = open(&cluster, 0).await;
-    let bad_enum = v1::CreateCollectionRequest { consistency_level: 99, ..collection("x") };
-    let unregistered = v1::RequestId { client_id: vec![1; 16], sequence: 1, floor: 1 };
-    let unregistered = v1::AllocateIdsRequest { request: Some(unregistered), count: 1 };
-    let missing = v1::DropDatabaseRequest { name: "n".repeat(300), request: None };
+    let bad_enum = v1::CreateCollectionRequest {
+        consistency_level: 99,
+        ..collection("x")
+    };
+    let unregistered = v1::RequestId {
+        client_id: vec![1; 16],
+        sequence: 1,
+        floor: 1,
+    };
+    let unregistered = v1::AllocateIdsRequest {
+        request: Some(unregistered),
+        count: 1,
+    };
+    let missing = v1::DropDatabaseRequest {
+        name: "n".repeat(300),
+        request: None,
+    };
     let writes = [
         allocate(1),
         None,
@@ -96,7 +124,10 @@ async fn a_write_that_fails_costs_its_own_answer_only() {
     }
     let mut got = Vec::new();
     while got.len() < 7 {
-        let answer = soon(answers.message()).await.unwrap().expect("the stream goes on");
+        let answer = soon(answers.message())
+            .await
+            .unwrap()
+            .expect("the stream goes on");
         got.push((answer.tag, answer.answer.unwrap()));
     }
     got.sort_by_key(|(tag, _)| *tag);
@@ -132,7 +163,13 @@ async fn a_write_that_fails_costs_its_own_answer_only() {
 async fn a_stream_ends_with_a_redirect_when_its_replica_leads_no_more() {
     let cluster = Cluster::start(3).await;
     let (requests, mut answers) = open(&cluster, cluster.leader().await).await;
-    requests.send(v1::WriteRequest { tag: 1, write: allocate(1) }).await.unwrap();
+    requests
+        .send(v1::WriteRequest {
+            tag: 1,
+            write: allocate(1),
+        })
+        .await
+        .unwrap();
     assert_eq!(soon(answers.message()).await.unwrap().unwrap().tag, 1);
     let leader = cluster.transfer().await;
     let status = loop {

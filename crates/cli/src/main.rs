@@ -1,0 +1,70 @@
+//! The binary `quorate`: one replica, a cluster on a laptop, and the commands that look at clusters, change them and
+//! measure them.
+//!
+//! Promises: what a command prints on standard output is its result and nothing else; everything else, one clear line at
+//! an error included, goes to standard error; exit codes are those of [`exit::Failure`]. Left out on purpose: any
+//! knowledge that a library has not; commands parse, call and print.
+
+mod allocator;
+mod config;
+mod exit;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Failure;
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 it worked; 1 the operation failed or was refused; 2 wrong usage or configuration; 3 no answer of the
+cluster within the deadline; 4 a fault stopped the replica (serve).
+
+Start here:  quorate dev";
+
+/// The coordinator of a distributed vector database: three or five replicas, one Raft group, takeover in milliseconds.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, after_help = AFTER_HELP, max_term_width = 100, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one replica
+    Serve(serve::Arguments),
+    /// Print a commented configuration file for `serve`, or check one
+    Config(config::Arguments),
+}
+
+fn main() -> ExitCode {
+    allocator::use_huge_pages();
+    // A pipe that was closed ends a command by an error of its writes, not by a panic of println.
+    match run(CommandLine::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("quorate: {failure}");
+            ExitCode::from(&failure)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}
