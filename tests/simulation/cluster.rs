@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::clock;
 use super::faults::{Faults, Victim, Victims};
 use super::load::{self, CLIENTS, LOAD_UNTIL};
 use super::network::{LIVENESS_PORT, Rules, SimNetwork};
@@ -181,6 +182,7 @@ impl Host {
 /// Runs one seed.
 pub(crate) fn run(seed: u64) -> Report {
     entropy::seed(seed);
+    clock::set(EPOCH);
     let shape = Shape::draw(seed);
     let oracle = Oracle::default();
     oracle.note(Duration::ZERO, &format!("seed {seed}: {shape:?}"));
@@ -255,6 +257,7 @@ fn drive(sim: &mut turmoil::Sim<'_>, faults: &mut Faults, oracle: &Oracle) -> Re
     let mut written = None;
     loop {
         faults.step(sim);
+        clock::set(sim.since_epoch());
         let is_finished = sim.step().map_err(|error| error.to_string())?;
         if sim.elapsed() >= next_mark {
             // One draw too many or too few anywhere before shows here, also when nothing else does.

@@ -12,6 +12,7 @@
 //! Left out on purpose: damaged disks, clocks that jump, and membership changes.
 #![allow(missing_docs)]
 
+mod clock;
 mod cluster;
 mod faults;
 mod load;
