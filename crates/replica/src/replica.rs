@@ -13,7 +13,7 @@ use quorate_host::{Listener, entropy, incoming};
 use quorate_machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, RequestId};
 use quorate_store::{Identity as Directory, Store};
 use quorate_types::limits::PEER_MESSAGE_BYTES_MAX;
-use quorate_types::{BootId, Member, NodeId, Revision};
+use quorate_types::{BootId, Member, NodeId, Revision, Term};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -236,6 +236,14 @@ impl Replica {
         let group = self.group()?;
         group.barrier.pass(deadline).await?;
         Ok(group.published.image())
+    }
+
+    /// Proves that this replica led at a moment after this call, by an exchange with a majority, and gives the term.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: another leads, or no majority answered before `deadline`.
+    pub async fn confirm_leadership(&self, deadline: Instant) -> Result<Term, Unavailable> {
+        self.group()?.barrier.pass(deadline).await
     }
 
     /// Whatever state this replica has.
