@@ -9,6 +9,7 @@ mod allocator;
 mod config;
 mod exit;
 mod serve;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,8 @@ enum Command {
 fn main() -> ExitCode {
     allocator::use_huge_pages();
     // A pipe that was closed ends a command by an error of its writes, not by a panic of println.
-    match run(CommandLine::parse().command) {
+    let parsed = CommandLine::try_parse().map_err(|error| usage::failure(&error));
+    match parsed.and_then(|line| run(line.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("quorate: {failure}");

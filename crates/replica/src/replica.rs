@@ -419,6 +419,18 @@ impl Start {
             feature_level_max: FEATURE_LEVEL_MAX,
         };
         self.identity.send_replace(Some(identity));
+        let (formed, network) = (
+            Arc::clone(&self.inner.formed),
+            Arc::clone(&self.surroundings.network),
+        );
+        let (faults, stop) = (self.inner.faults.clone(), self.inner.work.stop.clone());
+        self.inner.work.spawn(async move {
+            tokio::select! {
+                Some(fault) = formed.look_around(identity.cluster, &network) => faults.raise(fault),
+                () = stop.cancelled() => {}
+                else => {}
+            }
+        });
         self.join(place, identity).await
     }
 
