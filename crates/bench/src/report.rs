@@ -72,7 +72,7 @@ pub struct Outcome {
     pub doubled: u64,
     /// Rounds after which nobody answered.
     pub unrecovered: u64,
-    /// Rounds in which leadership changed once more, unasked.
+    /// Rounds that cost more than one term: an election failed, or leadership changed again.
     pub unrest: u64,
     /// Writes that left more than a period late.
     pub late_sends: u64,

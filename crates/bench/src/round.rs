@@ -6,7 +6,7 @@ use quorate_host::entropy::random_fraction;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::now_ns;
-use crate::error::BenchError;
+use crate::error::{BenchError, with_causes};
 use crate::fault::{Fault, GapRule};
 use crate::gap::{first_answer_ns, gap_ns};
 use crate::judge::Tally;
@@ -40,7 +40,7 @@ pub(crate) struct Round {
     /// Why the first of them failed.
     pub(crate) first_failure: Option<String>,
     pub(crate) tally: Tally,
-    /// Leadership changed again, after the recovery: nobody asked for that.
+    /// The fault cost more than one term: an election failed, or leadership changed again.
     pub(crate) unrest: bool,
     /// Memory of the leader when it was struck, megabytes.
     pub(crate) leader_mb: Option<u64>,
@@ -69,7 +69,12 @@ pub(crate) async fn run(system: &dyn System, fault: Fault, patience: Duration) -
 
     // The gap counts from before the signal, and a write that can close it left after the signal was given.
     let fault_ns = now_ns();
-    system.strike(fault, before.leader).await?;
+    let refused = match system.strike(fault, before.leader).await {
+        Ok(()) => None,
+        // A transfer is a call like others, and may fail like others.
+        Err(error) if fault == Fault::Transfer => Some(with_causes(&error)),
+        Err(error) => return Err(error),
+    };
     let struck_ns = if fault.gap_rule() == GapRule::FaultToAnswer {
         now_ns()
     } else {
@@ -97,8 +102,8 @@ pub(crate) async fn run(system: &dyn System, fault: Fault, patience: Duration) -
         writes: writes.len() as u64,
         late: records.late(late_after_ns()),
         latest_ns: records.latest_ns(),
-        failed: records.failed().count() as u64,
-        first_failure: first_failure(&records),
+        failed: records.failed().count() as u64 + u64::from(refused.is_some()),
+        first_failure: refused.or_else(|| first_failure(&records)),
         tally,
         unrest: after.term > before.term + 1,
         leader_mb,

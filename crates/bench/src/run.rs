@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::error::BenchError;
+use crate::error::{BenchError, with_causes};
 use crate::etcd::{self, Timing};
 use crate::options::Options;
 use crate::progress::Progress;
@@ -136,16 +136,6 @@ fn tell(system: &dyn System, fault: &str, number: u32, rounds: u32, round: &Roun
 fn settle_patience(ballast_mb: u64) -> Duration {
     let gigabytes = u32::try_from(ballast_mb.div_ceil(1_024)).unwrap_or(u32::MAX);
     SETTLE_PATIENCE.saturating_add(SETTLE_PATIENCE_PER_GB.saturating_mul(gigabytes))
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Where the members' data and logs lie.

@@ -71,7 +71,7 @@ impl Report {
             }
             if result.unrest > 0 {
                 remark(format!(
-                    "{system} {fault}: in {} rounds leadership changed once more, unasked",
+                    "{system} {fault}: {} rounds cost more than one term",
                     result.unrest
                 ));
             }

@@ -2,6 +2,8 @@
 
 mod client;
 mod group;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(crate) use group::Group;
