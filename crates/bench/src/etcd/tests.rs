@@ -15,9 +15,13 @@ async fn a_round_of_each_fault() {
         return;
     };
     let directory = tempfile::tempdir().expect("a directory");
-    let group = Group::start(&program, Timing::Fast, 3, directory.path()).await.expect("etcd starts");
+    let group = Group::start(&program, Timing::Fast, 3, directory.path())
+        .await
+        .expect("etcd starts");
     for fault in Fault::ALL {
-        let round = round::run(&group, fault, Duration::from_secs(60)).await.expect("a round");
+        let round = round::run(&group, fault, Duration::from_secs(60))
+            .await
+            .expect("a round");
         eprintln!("{fault}: {round:?}");
         assert!(round.gap_ns.is_some(), "{fault}: {round:?}");
         assert_eq!((round.failed, round.tally.lost), (0, 0), "{fault}: {round:?}");
