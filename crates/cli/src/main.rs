@@ -6,6 +6,7 @@
 //! knowledge that a library has not; commands parse, call and print.
 
 mod allocator;
+mod bench;
 mod config;
 mod exit;
 mod serve;
@@ -36,6 +37,8 @@ struct CommandLine {
 enum Command {
     /// Run one replica
     Serve(serve::Arguments),
+    /// Measure: how long clients wait when the leader fails
+    Bench(bench::Arguments),
     /// Print a commented configuration file for `serve`, or check one
     Config(config::Arguments),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
     }
 }
