@@ -8,6 +8,7 @@
 mod allocator;
 mod bench;
 mod config;
+mod dev;
 mod exit;
 mod serve;
 mod usage;
@@ -35,6 +36,8 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum Command {
+    /// Start a whole cluster on this machine, with workers and load, to look at and to break
+    Dev(dev::Arguments),
     /// Run one replica
     Serve(serve::Arguments),
     /// Measure: how long clients wait when the leader fails
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
