@@ -6,9 +6,16 @@
 //! knowledge that a library has not; commands parse, call and print.
 
 mod allocator;
+mod catalog;
 mod config;
+mod connect;
 mod exit;
+mod leader;
+mod output;
 mod serve;
+mod sessions;
+mod status;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -36,6 +43,16 @@ enum Command {
     Serve(serve::Arguments),
     /// Print a commented configuration file for `serve`, or check one
     Config(config::Arguments),
+    /// Show how every replica is doing
+    Status(status::Status),
+    /// Show who leads, or hand leadership over
+    Leader(leader::Arguments),
+    /// Create, change and show databases, collections, partitions and aliases
+    Catalog(catalog::Catalog),
+    /// Show the workers that hold sessions
+    Sessions(sessions::Arguments),
+    /// Show changes as they happen
+    Watch(watch::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -44,7 +61,7 @@ fn main() -> ExitCode {
     match run(CommandLine::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("quorate: {failure}");
+            failure.tell();
             ExitCode::from(&failure)
         }
     }
@@ -54,6 +71,11 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Status(status) => connect::block_on(status::run(status)),
+        Command::Leader(arguments) => connect::block_on(leader::run(arguments)),
+        Command::Catalog(catalog) => connect::block_on(catalog::run(catalog)),
+        Command::Sessions(arguments) => connect::block_on(sessions::run(arguments)),
+        Command::Watch(arguments) => connect::block_on(watch::run(arguments)),
     }
 }
 
