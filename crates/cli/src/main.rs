@@ -38,6 +38,7 @@ struct CommandLine {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum Command {
     /// Run one replica
     Serve(serve::Arguments),

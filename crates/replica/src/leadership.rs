@@ -86,9 +86,6 @@ pub struct LeaderChange {
     pub steps: Vec<(Step, u64)>,
 }
 
-/// A group's first election is for this term.
-const FIRST_TERM: Term = Term(1);
-
 /// What the task works with.
 pub(crate) struct LeadershipTask {
     pub(crate) me: NodeId,
@@ -104,6 +101,8 @@ pub(crate) struct LeadershipTask {
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) members: watch::Sender<Vec<Member>>,
     pub(crate) last_change: watch::Sender<Option<LeaderChange>>,
+    /// This replica takes part in the forming of the group: the first leader that it sees is the group's first.
+    pub(crate) forming: bool,
 }
 
 impl LeadershipTask {
@@ -213,7 +212,7 @@ impl LeadershipTask {
     /// `None` when this replica has just started and finds a leader in place: nothing has changed then.
     fn reason(&self, old: Option<Reign>, new: Reign) -> Option<ChangeReason> {
         let Some(old) = old else {
-            return (new.term == FIRST_TERM).then_some(ChangeReason::Formation);
+            return self.forming.then_some(ChangeReason::Formation);
         };
         Some(match self.observed.transfer() {
             Some((from, to)) if from == old && to == new.leader => ChangeReason::Transfer,

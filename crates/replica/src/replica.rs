@@ -467,6 +467,7 @@ impl Start {
             peers: Arc::clone(&peers),
             timeline: Arc::clone(&timeline),
             applied_reigns,
+            forming: place.initial.is_some(),
         };
         let group = self.assemble(&place.directory, parts);
         inner.formed.settle(Arc::clone(&group));
@@ -510,6 +511,7 @@ impl Start {
             peers,
             timeline,
             applied_reigns,
+            forming,
         } = parts;
         let inner = &self.inner;
         let (me, work, board) = (directory.node, &inner.work, &inner.board);
@@ -524,6 +526,7 @@ impl Start {
             Arc::clone(&observed),
             Arc::clone(board),
             leadership.clone(),
+            inner.stopping.subscribe(),
         );
         work.spawn(transfer_task.run(stop()));
         let (proposer, proposer_task) = Proposer::new(
@@ -547,6 +550,7 @@ impl Start {
             clock,
             metrics: Arc::clone(&inner.metrics),
             applied_reign: applied_reigns,
+            forming,
             leadership: inner.leadership.clone(),
             members: inner.members.clone(),
             last_change: inner.last_change.clone(),
@@ -617,6 +621,8 @@ struct Parts {
     peers: Arc<Peers>,
     timeline: Arc<Timeline>,
     applied_reigns: watch::Receiver<Option<crate::failover::Reign>>,
+    /// This life of the replica forms the group.
+    forming: bool,
 }
 
 /// Serves the peer protocol until `stop`.

@@ -17,21 +17,21 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 /// Nothing here takes this long; a test that hangs should say so.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// TCP, with ports that were reserved by binding them: whoever lists a port also gets it.
 #[derive(Default)]
-pub struct Reserved(Mutex<BTreeMap<String, Listener>>);
+pub(crate) struct Reserved(Mutex<BTreeMap<String, Listener>>);
 
 impl Reserved {
-    pub async fn address(&self) -> String {
+    pub(crate) async fn address(&self) -> String {
         let listener = Tcp.listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_address().unwrap();
         self.0.lock().unwrap().insert(address.clone(), listener);
         address
     }
 
-    pub async fn listed(&self, name: &str) -> Listed {
+    pub(crate) async fn listed(&self, name: &str) -> Listed {
         Listed {
             name: MemberName::new(name).unwrap(),
             client_address: self.address().await,
@@ -62,16 +62,16 @@ impl Network for Reserved {
 }
 
 /// A group over memory.
-pub struct Cluster {
-    pub listed: Vec<Listed>,
-    pub disks: Vec<MemoryDisk>,
+pub(crate) struct Cluster {
+    pub(crate) listed: Vec<Listed>,
+    pub(crate) disks: Vec<MemoryDisk>,
     network: Arc<Reserved>,
     running: Vec<Option<Coordinator>>,
 }
 
 impl Cluster {
     /// A group that is ready.
-    pub async fn start(size: usize) -> Self {
+    pub(crate) async fn start(size: usize) -> Self {
         let network = Arc::new(Reserved::default());
         let mut listed = Vec::new();
         for number in 0..size {
@@ -93,7 +93,7 @@ impl Cluster {
         cluster
     }
 
-    pub fn builder(&self, number: usize) -> Builder {
+    pub(crate) fn builder(&self, number: usize) -> Builder {
         let store = MemoryStore::open(&self.disks[number], MemoryLatency::default()).unwrap();
         Coordinator::builder()
             .name(self.listed[number].name.as_str())
@@ -106,27 +106,27 @@ impl Cluster {
             .network(Arc::clone(&self.network) as Arc<dyn Network>)
     }
 
-    pub async fn start_one(&mut self, number: usize) {
+    pub(crate) async fn start_one(&mut self, number: usize) {
         let coordinator = self.builder(number).start().await.unwrap();
         self.running[number] = Some(coordinator);
     }
 
-    pub async fn stop_one(&mut self, number: usize) {
+    pub(crate) async fn stop_one(&mut self, number: usize) {
         timeout(LONG, self.running[number].take().unwrap().shutdown())
             .await
             .unwrap();
     }
 
-    pub fn running(&self) -> impl Iterator<Item = &Coordinator> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Coordinator> {
         self.running.iter().flatten()
     }
 
-    pub fn at(&self, number: usize) -> &Coordinator {
+    pub(crate) fn at(&self, number: usize) -> &Coordinator {
         self.running[number].as_ref().unwrap()
     }
 
     /// The number of the replica that serves as the leader, once there is one and all that run know it.
-    pub async fn leader(&self) -> usize {
+    pub(crate) async fn leader(&self) -> usize {
         let agreed = || {
             let serving = |coordinator: &Coordinator| coordinator.replica().leadership().borrow().serving;
             let leader = self
@@ -136,12 +136,8 @@ impl Cluster {
             let address = &self.listed[leader].client_address;
             let knows = |coordinator: &Coordinator| {
                 let leadership = coordinator.replica().leadership();
-                let known = leadership
-                    .borrow()
-                    .leader
-                    .as_ref()
-                    .is_some_and(|l| l.client_address == *address);
-                known
+                let leader = leadership.borrow().leader.clone();
+                leader.is_some_and(|leader| leader.client_address == *address)
             };
             self.running().all(knows).then_some(leader)
         };
@@ -149,27 +145,27 @@ impl Cluster {
     }
 
     /// The number of a replica that follows.
-    pub async fn follower(&self) -> usize {
+    pub(crate) async fn follower(&self) -> usize {
         let leader = self.leader().await;
         (0..self.running.len())
             .find(|number| *number != leader && self.running[*number].is_some())
             .unwrap()
     }
 
-    pub fn node(&self, number: usize) -> u64 {
+    pub(crate) fn node(&self, number: usize) -> u64 {
         self.at(number).replica().status().node.unwrap().0
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.listed.iter().map(|listed| listed.client_address.clone())).unwrap()
     }
 
-    pub fn channel(&self, number: usize) -> Channel {
+    pub(crate) fn channel(&self, number: usize) -> Channel {
         channel(&self.listed[number].client_address)
     }
 
     /// Hands leadership to another replica; gives its number.
-    pub async fn transfer(&self) -> usize {
+    pub(crate) async fn transfer(&self) -> usize {
         let to = self.follower().await;
         let deadline = tokio::time::Instant::now() + LONG;
         let from = self.leader().await;
@@ -182,7 +178,7 @@ impl Cluster {
         self.leader().await
     }
 
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         for number in 0..self.running.len() {
             if self.running[number].is_some() {
                 self.stop_one(number).await;
@@ -192,14 +188,14 @@ impl Cluster {
 }
 
 /// A raw channel.
-pub fn channel(address: &str) -> Channel {
+pub(crate) fn channel(address: &str) -> Channel {
     Endpoint::from_shared(format!("http://{address}"))
         .unwrap()
         .connect_lazy()
 }
 
 /// Asks until there is an answer.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {
@@ -214,16 +210,16 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
 }
 
 /// What must happen soon.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(LONG, what).await.expect("it happens soon")
 }
 
-pub fn trailer<'a>(status: &'a Status, name: &str) -> Option<&'a str> {
+pub(crate) fn trailer<'a>(status: &'a Status, name: &str) -> Option<&'a str> {
     status.metadata().get(name)?.to_str().ok()
 }
 
 /// The field that a malformed request is refused for.
-pub fn malformed_field(status: &Status) -> String {
+pub(crate) fn malformed_field(status: &Status) -> String {
     use v1::error_detail::Kind;
     assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status:?}");
     assert_eq!(trailer(status, "quorate-outcome"), Some("not-executed"));
@@ -234,7 +230,7 @@ pub fn malformed_field(status: &Status) -> String {
 }
 
 /// A schema with an int64 key and a vector.
-pub fn schema() -> v1::Schema {
+pub(crate) fn schema() -> v1::Schema {
     let key = v1::Field {
         name: "id".to_owned(),
         data_type: v1::DataType::Int64.into(),
@@ -253,7 +249,7 @@ pub fn schema() -> v1::Schema {
     }
 }
 
-pub fn collection(name: &str) -> v1::CreateCollectionRequest {
+pub(crate) fn collection(name: &str) -> v1::CreateCollectionRequest {
     v1::CreateCollectionRequest {
         name: name.to_owned(),
         schema: Some(schema()),
@@ -261,7 +257,7 @@ pub fn collection(name: &str) -> v1::CreateCollectionRequest {
     }
 }
 
-pub fn database(name: &str) -> v1::CreateDatabaseRequest {
+pub(crate) fn database(name: &str) -> v1::CreateDatabaseRequest {
     v1::CreateDatabaseRequest {
         name: name.to_owned(),
         ..Default::default()

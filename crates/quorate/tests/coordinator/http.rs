@@ -6,13 +6,13 @@ use tokio::net::TcpStream;
 use crate::cluster::{Cluster, soon, until};
 
 /// An answer: its status line, its head, its body.
-pub struct Page {
-    pub code: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Page {
+    pub(crate) code: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
-pub async fn ask(address: &str, request: &str) -> Page {
+pub(crate) async fn ask(address: &str, request: &str) -> Page {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -30,7 +30,7 @@ pub async fn ask(address: &str, request: &str) -> Page {
     }
 }
 
-pub async fn get(address: &str, path: &str) -> Page {
+pub(crate) async fn get(address: &str, path: &str) -> Page {
     ask(
         address,
         &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),

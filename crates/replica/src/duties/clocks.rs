@@ -57,6 +57,7 @@ impl LeaseClocks {
     }
 
     /// The lease could be renewed now.
+    #[cfg(test)]
     pub(crate) fn is_renewable(&self, lease: LeaseId) -> bool {
         self.clocks.get(&lease).is_some_and(|clock| !clock.expiring)
     }
@@ -104,6 +105,7 @@ impl LeaseClocks {
     }
 
     /// Leases whose clock runs or whose expiry is under way.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.clocks.len()
     }

@@ -89,13 +89,6 @@ impl LeaseKeeper {
         }
     }
 
-    /// Could `lease` be renewed now? Asked before the barrier, so that hopeless renewals do not wait for one.
-    pub(crate) fn is_renewable(&self, lease: LeaseId) -> bool {
-        self.clocks()
-            .as_ref()
-            .is_some_and(|clocks| clocks.is_renewable(lease))
-    }
-
     /// Renews `lease` as of `arrived`; the barrier has been passed since. `None` when it cannot be renewed any more.
     pub(crate) fn renew(&self, lease: LeaseId, arrived: Instant) -> Option<Duration> {
         let arrived = arrived.duration_since(self.started);

@@ -8,7 +8,7 @@ pub(crate) mod clients;
 pub(crate) mod clocks;
 pub(crate) mod features;
 pub(crate) mod lease_keeper;
-pub mod sessions;
+pub(crate) mod sessions;
 
 use std::sync::Arc;
 

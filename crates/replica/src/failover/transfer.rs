@@ -87,6 +87,7 @@ pub(crate) struct TransferTask {
     pub(crate) observed: Arc<Observed>,
     pub(crate) board: Arc<crate::liveness::board::Board>,
     pub(crate) leadership: tokio::sync::watch::Receiver<Leadership>,
+    stopping: tokio::sync::watch::Receiver<bool>,
     requests: mpsc::Receiver<Request>,
 }
 
@@ -97,6 +98,7 @@ impl TransferTask {
         observed: Arc<Observed>,
         board: Arc<crate::liveness::board::Board>,
         leadership: tokio::sync::watch::Receiver<Leadership>,
+        stopping: tokio::sync::watch::Receiver<bool>,
     ) -> (Transfers, Self) {
         let (sender, requests) = mpsc::channel(REQUESTS_MAX);
         (
@@ -107,6 +109,7 @@ impl TransferTask {
                 observed,
                 board,
                 leadership,
+                stopping,
                 requests,
             },
         )
@@ -151,8 +154,13 @@ impl TransferTask {
             let candidates = self.candidates();
             if !candidates.is_empty() {
                 target = candidates[turn % candidates.len()];
+            } else if *self.stopping.borrow() {
+                // The whole group is being stopped. Elsewhere giving up is no choice: openraft cannot take a transfer back.
+                return Err(TransferError::NobodyElse);
             }
-            tracing::warn!(to = %target, "nobody has taken over; trying again");
+            if turn == 1 {
+                tracing::warn!(to = %target, "nobody has taken over; trying again until somebody does");
+            }
         }
     }
 

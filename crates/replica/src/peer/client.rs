@@ -4,6 +4,11 @@
 //! transfer never delays a heartbeat; both are dialled at first use and again after each loss. Timeouts are openraft's
 //! for single calls; a stream lives until either side ends it or HTTP/2 pings find the peer gone.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "the errors are openraft's, and its traits take them by value"
+)]
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

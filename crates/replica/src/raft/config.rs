@@ -42,6 +42,10 @@ pub(crate) fn config(
         enable_pre_vote: Some(true),
         // A leader that restarts must not race the election that its crash has started.
         enable_leader_restore: Some(false),
+        // A leader that is heard but hears nobody keeps its followers from electing another. Once its lease has passed
+        // without an acknowledgement of a quorum it falls silent for so long that they can: openraft's lease, one
+        // election timeout, and some heartbeats of reserve.
+        quorum_loss_probe_interval: Some(2 * (ms(timing.election_max) + ms(timing.heartbeat))),
         max_payload_entries: 1_024,
         replication_lag_threshold: snapshot.entries.saturating_mul(2).max(5_000),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot.entries),

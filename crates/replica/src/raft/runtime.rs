@@ -12,7 +12,7 @@ use openraft_rt::{AsyncRuntime, OptionalSend};
 use quorate_host::entropy::{self, Entropy};
 
 /// See the module.
-pub struct Runtime(TokioRuntime);
+pub(crate) struct Runtime(TokioRuntime);
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

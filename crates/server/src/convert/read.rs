@@ -2,7 +2,7 @@
 //! the image comes from.
 
 use quorate_api::v1;
-use quorate_replica::machine::{CollectionId, Image, Refusal, Session, WorkerKind};
+use quorate_replica::machine::{CollectionId, Image, Refusal, WorkerKind};
 use quorate_types::limits::NAME_BYTES_MAX;
 
 use super::{Malformed, catalog, page, session};
@@ -220,11 +220,7 @@ impl Read for v1::ListSessionsRequest {
         // Checked before; an unknown kind does not get here.
         let kind: Option<WorkerKind> = session::worker_kind("kind", self.kind).ok().flatten();
         let list = |page: &_| image.list_sessions(kind, page);
-        let show = |session: Session| {
-            let lease = image.lease(session.id);
-            session::to_proto(session, lease)
-        };
-        let (sessions, next_token) = page::read(self.page.as_ref(), list, show)?;
+        let (sessions, next_token) = page::read(self.page.as_ref(), list, session::to_proto)?;
         Ok(v1::ListSessionsResponse {
             sessions,
             next_token,

@@ -1,7 +1,7 @@
 //! Workers and their sessions.
 
 use quorate_api::v1;
-use quorate_replica::machine::{Lease, LeaseId, Session, Worker, WorkerKind};
+use quorate_replica::machine::{LeaseId, Session, Worker, WorkerKind};
 use quorate_types::Epoch;
 use quorate_types::limits::{ADDRESS_BYTES_MAX, WORKER_CAPACITIES_MAX, WORKER_TEXT_BYTES_MAX};
 
@@ -82,8 +82,8 @@ fn kind_to_proto(kind: WorkerKind) -> v1::WorkerKind {
     }
 }
 
-/// A session, with the time to live of its lease.
-pub(super) fn to_proto(session: Session, lease: Option<Lease>) -> v1::Session {
+/// A session.
+pub(super) fn to_proto(session: Session) -> v1::Session {
     let worker = session.worker;
     v1::Session {
         session_id: session.id.0,
@@ -96,7 +96,7 @@ pub(super) fn to_proto(session: Session, lease: Option<Lease>) -> v1::Session {
             resource_group: worker.resource_group,
             capacity: worker.capacity,
         }),
-        ttl_ms: lease.map_or(0, |lease| lease.ttl_ms),
+        ttl_ms: session.ttl_ms,
         opened_at_ms: session.opened_at.0,
     }
 }
@@ -223,9 +223,10 @@ mod tests {
                 id,
                 epoch,
                 worker,
+                ttl_ms: 9_000,
                 opened_at,
             };
-            let shown = to_proto(session, Some(Lease { id, ttl_ms: 9_000 }));
+            let shown = to_proto(session);
             let worker = Some(declared);
             let want = v1::Session {
                 session_id: 7,

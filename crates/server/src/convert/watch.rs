@@ -56,19 +56,18 @@ pub(crate) fn wanted(request: &v1::WatchRequest) -> Result<Wanted, Malformed> {
     Ok(Wanted { beginning, kinds })
 }
 
-/// The events of a change set that are wanted. `leases` is where a session's time to live is looked up.
+/// The events of a change set that are wanted.
 pub(crate) fn events<'a>(
     set: &'a ChangeSet,
     wanted: &'a Wanted,
-    leases: &'a Image,
 ) -> impl Iterator<Item = v1::Event> + use<'a> {
     set.changes.iter().filter_map(|change| {
         let kind = change.kind().filter(|kind| wanted.kinds.contains(kind))?;
         Some(v1::Event {
             kind: kind_to_proto(kind).into(),
             revision: set.revision.0,
-            after: change.resource_after().map(|after| resource(after, leases)),
-            before: change.resource_before().map(|before| resource(before, leases)),
+            after: change.resource_after().map(resource),
+            before: change.resource_before().map(resource),
         })
     })
 }
@@ -78,22 +77,19 @@ pub(crate) fn existing(existing: Resource, image: &Image) -> v1::Event {
     v1::Event {
         kind: kind_to_proto(existing.kind()).into(),
         revision: image.revision().0,
-        after: Some(resource(existing, image)),
+        after: Some(resource(existing)),
         before: None,
     }
 }
 
-fn resource(resource: Resource, leases: &Image) -> v1::Resource {
+fn resource(resource: Resource) -> v1::Resource {
     use v1::resource::Kind;
     let kind = match resource {
         Resource::Database(database) => Kind::Database(catalog::database(database)),
         Resource::Collection(collection) => Kind::Collection(catalog::collection(collection)),
         Resource::Partition(partition) => Kind::Partition(catalog::partition(partition)),
         Resource::Alias(alias) => Kind::Alias(catalog::alias(alias)),
-        Resource::Session(session) => {
-            let lease = leases.lease(session.id);
-            Kind::Session(session::to_proto(session, lease))
-        }
+        Resource::Session(session) => Kind::Session(session::to_proto(session)),
     };
     v1::Resource { kind: Some(kind) }
 }
@@ -171,8 +167,7 @@ mod tests {
                 .expect("applied");
             let set = applied.change_set.expect("a change");
             let all = wanted(&v1::WatchRequest::default()).expect("well-formed");
-            let image = machine.image();
-            let shown: Vec<v1::Event> = events(&set, &all, &image).collect();
+            let shown: Vec<v1::Event> = events(&set, &all).collect();
             assert_eq!(shown.len(), 1, "the database, and not the row of its name");
             assert_eq!(
                 (shown[0].revision, shown[0].kind()),
@@ -185,7 +180,7 @@ mod tests {
                 ..Default::default()
             };
             let others = wanted(&others).expect("well-formed");
-            assert_eq!(events(&set, &others, &image).count(), 0);
+            assert_eq!(events(&set, &others).count(), 0);
         }
         assert_eq!(sides, [(false, true), (true, false)]);
 

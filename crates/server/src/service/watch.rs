@@ -14,7 +14,7 @@ use futures_util::{FutureExt, stream};
 use prost::Message;
 use quorate_api::v1;
 use quorate_replica::machine::{ChangeSet, Image};
-use quorate_replica::{Cancelled, Replica, Unavailable, Watcher};
+use quorate_replica::{Cancelled, Unavailable, Watcher};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -61,7 +61,6 @@ impl Watch {
         };
         Ok(ChangeWatch {
             watcher: replica.watch(from)?,
-            replica: replica.clone(),
             wanted,
             state,
             is_synced: false,
@@ -87,7 +86,6 @@ fn state(image: Image, wanted: &Wanted) -> State {
 
 /// One watch.
 struct ChangeWatch {
-    replica: Replica,
     watcher: Watcher,
     wanted: Wanted,
     /// What is still to be delivered of the state.
@@ -140,11 +138,7 @@ impl ChangeWatch {
                 Ok(first) => first,
                 Err(why) => return cancelled(why),
             };
-            // At least as new as the changes: what it does not have of them is gone again.
-            let Ok(now) = self.replica.read_stale() else {
-                return cancelled(Cancelled::Stopped);
-            };
-            let events = self.gather(&first, &now.image);
+            let events = self.gather(&first);
             // Changes of other kinds alone are no news; the sign that is due says how far they went.
             if !events.is_empty() || Instant::now() >= due {
                 return self.message(events);
@@ -153,15 +147,15 @@ impl ChangeWatch {
     }
 
     /// The events of `first` and of whatever is there behind it, whole revisions, until a message is full.
-    fn gather(&mut self, first: &Arc<ChangeSet>, now: &Image) -> Vec<v1::Event> {
+    fn gather(&mut self, first: &Arc<ChangeSet>) -> Vec<v1::Event> {
         let mut gathered = Gathered::default();
-        gathered.extend(events(first, &self.wanted, now));
+        gathered.extend(events(first, &self.wanted));
         while !gathered.is_full() {
             // What fails now fails again on the next call, after these events.
             let Some(Ok(set)) = self.watcher.next().now_or_never() else {
                 break;
             };
-            gathered.extend(events(&set, &self.wanted, now));
+            gathered.extend(events(&set, &self.wanted));
         }
         gathered.events
     }

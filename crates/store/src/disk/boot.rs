@@ -31,7 +31,7 @@ pub(super) struct Booted {
 
 /// sled, or why there is none.
 enum Found {
-    Opened(DurableSled, StoredFacts),
+    Opened(DurableSled, Box<StoredFacts>),
     Damaged(String),
 }
 
@@ -40,7 +40,7 @@ pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenErro
     let (directory, lock) = Directory::prepare(root)?;
     let file = directory.read_identity()?;
     let (found, mut stored) = match open_facts(&directory)? {
-        Found::Opened(sled, stored) => (Ok(sled), stored),
+        Found::Opened(sled, stored) => (Ok(sled), *stored),
         Found::Damaged(why) => (Err(why), StoredFacts::default()),
     };
     let known = reconcile(&directory, file.as_ref(), stored.identity.take())?;
@@ -126,7 +126,7 @@ pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenErro
 fn open_facts(directory: &Directory) -> Result<Found, OpenError> {
     let opened = DurableSled::open(&directory.facts).and_then(|sled| {
         let stored = sled.load()?;
-        Ok(Found::Opened(sled, stored))
+        Ok(Found::Opened(sled, Box::new(stored)))
     });
     match opened {
         Ok(found) => Ok(found),
