@@ -31,7 +31,7 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
     if now == 0 || time.is_null() {
         // SAFETY: the system call of the same name takes the same arguments, and checks the pointer itself.
         let outcome = unsafe { libc::syscall(libc::SYS_clock_gettime, clock, time) };
-        return libc::c_int::from(outcome != 0) * -1;
+        return -libc::c_int::from(outcome != 0);
     }
     let seconds = libc::time_t::try_from(now / 1_000_000_000).unwrap_or_default();
     let nanoseconds = libc::c_long::try_from(now % 1_000_000_000).unwrap_or_default();

@@ -6,15 +6,17 @@ use crate::fleet::{Fleet, leader};
 fn a_killed_leader_is_followed_by_another_and_the_gap_is_told() {
     let mut fleet = Fleet::running(&[]);
     fleet.until("all 8 workers have their sessions");
-    let line = fleet
-        .said
-        .iter()
-        .find(|line| line.contains("leader ") && line.contains("term 1"))
-        .cloned();
-    let first = leader(&line.unwrap_or_else(|| panic!("no leader in {:?}", fleet.said)));
-
     fleet.say("kill leader");
-    fleet.until(&format!("kill -9 {first} (the leader)"));
+    let killed = fleet.until("kill -9 ");
+    assert!(killed.ends_with(" (the leader)"), "{killed}");
+    let first = killed
+        .split_once("kill -9 ")
+        .unwrap()
+        .1
+        .chars()
+        .next()
+        .unwrap()
+        .to_string();
     let second = leader(&fleet.until("(was "));
     assert_ne!(first, second);
     let story = fleet.until(&format!("failover {first} -> {second}"));

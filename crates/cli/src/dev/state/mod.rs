@@ -242,12 +242,18 @@ impl State {
             Life::Ended(how) => Some((Tone::Warn, format!("replica {name} ended: {how}"))),
             Life::Running | Life::Paused | Life::Unborn => None,
         };
+        let node = replica.place.node;
+        let ended = matches!(life, Life::Ended(_));
         replica.life = life;
         replica.pid = pid;
         if let Some((tone, text)) = news
             && self.stage != Stage::Stopping
         {
             self.say(at, tone, text);
+        }
+        // Clients believe in a leader until they hear of another, and a process that is gone tells them nothing.
+        if ended && self.leader.is_some_and(|(leader, _)| leader.node == node) {
+            self.led_by(at, None);
         }
     }
 
@@ -281,6 +287,8 @@ impl State {
             }
         }
         let node = replica.place.node;
+        let term = status.topology.as_ref().map_or(0, |topology| topology.term);
+        let leads = (status.role() == v1::Role::Leader).then_some(Leading { node, term });
         if let Some(change) = &status.last_leader_change
             && let Some(failover) = &mut self.failover
             && failover.settled.is_none()
@@ -292,6 +300,10 @@ impl State {
         replica.status = Some((at, status));
         for (tone, text) in news {
             self.say(at, tone, text);
+        }
+        if self.leader.is_none() && leads.is_some() && leads == self.last_leader {
+            // It leads on in its term, which is no news to clients.
+            self.led_by(at, leads);
         }
     }
 
@@ -385,7 +397,10 @@ impl State {
 
     fn failed(&mut self, at: Moment, what: &str, why: String) {
         // Failures come in crowds: one is told now and then, and the counts show them all.
-        if self.failure_told.is_none_or(|told| at.since(told) >= FAILURES_EVERY) {
+        if self
+            .failure_told
+            .is_none_or(|told| at.since(told) >= FAILURES_EVERY)
+        {
             self.failure_told = Some(at);
             self.say(at, Tone::Bad, format!("{what} failed: {why}"));
         }

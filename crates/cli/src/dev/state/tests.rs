@@ -97,9 +97,12 @@ fn a_killed_leader_is_told_from_the_kill_to_the_gap() {
             life: ended,
         },
     );
-    assert_eq!(said(&mut state), ["replica a ended: signal: 9 (SIGKILL)"]);
+    assert_eq!(
+        said(&mut state),
+        ["replica a ended: signal: 9 (SIGKILL)", "nobody leads"]
+    );
     state.apply(ms(1_002), Event::Leader(None));
-    assert_eq!(said(&mut state), ["nobody leads"]);
+    assert!(said(&mut state).is_empty(), "that is known");
     assert!(state.place_of(&Target::Leader).is_err());
     state.apply(ms(1_010), Event::Leader(Some(Leading { node: 3, term: 2 })));
     assert_eq!(said(&mut state), ["leader c, term 2 (was a)"]);
@@ -190,6 +193,43 @@ fn the_same_leader_is_no_failover() {
     state.apply(ms(40), Event::Leader(a));
     assert_eq!(said(&mut state), ["nobody leads", "leader a again, term 1"]);
     assert_eq!((state.failovers, state.failover.is_none()), (0, true));
+}
+
+#[test]
+fn a_leader_that_leads_on_in_its_term_is_told() {
+    let mut state = cluster(0);
+    state.apply(
+        ms(10),
+        Event::Process {
+            replica: 0,
+            pid: None,
+            life: Life::Ended("exit status: 0".to_owned()),
+        },
+    );
+    let leads = |term| {
+        let topology = Some(v1::Topology {
+            term,
+            ..Default::default()
+        });
+        let answer = v1::StatusResponse {
+            role: v1::Role::Leader.into(),
+            topology,
+            ..Default::default()
+        };
+        Event::Status {
+            replica: 0,
+            answer: Ok(Box::new(answer)),
+        }
+    };
+    state.apply(ms(20), leads(7));
+    assert_eq!(state.leader, None, "of another term, clients will tell");
+    state.apply(ms(30), leads(1));
+    let want = [
+        "replica a ended: exit status: 0",
+        "nobody leads",
+        "leader a again, term 1",
+    ];
+    assert_eq!(said(&mut state), want);
 }
 
 #[test]
