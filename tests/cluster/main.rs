@@ -1,0 +1,6 @@
+//! Clusters of real processes on loopback: killed, stopped, restarted, fed with garbage, and judged by what their clients
+//! saw. Needs no privileges. What needs a network that can be cut stands in `tests/faults`.
+#![allow(clippy::unwrap_used, reason = "tests end at what they did not expect")]
+
+mod crash;
+mod support;

@@ -1,0 +1,136 @@
+//! What the tests here share: a running cluster, one at a time, and the verdict on a load.
+
+use std::time::Duration;
+
+use quorate_client::Client;
+use quorate_local::{Cluster, Plan, Process};
+use quorate_testkit::agree::agree;
+use quorate_testkit::load::{Load, Recorded, Shape};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_quorate");
+/// Nothing here takes this long; a test that hangs should say so.
+pub(crate) const LONG: Duration = Duration::from_secs(90);
+
+/// One cluster at a time: several of them on a small machine would take one another's slowness for faults.
+static TURN: Semaphore = Semaphore::const_new(1);
+
+/// A cluster and its place; its files are kept when the test fails.
+pub(crate) struct Running {
+    cluster: Option<Cluster>,
+    directory: Option<TempDir>,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl std::ops::Deref for Running {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.cluster.as_ref().expect("it runs until it is dropped")
+    }
+}
+
+impl Running {
+    /// A cluster that is ready.
+    pub(crate) async fn start(replicas: usize) -> Self {
+        Self::with(replicas, |plan| plan).await
+    }
+
+    /// A cluster that is ready, with more settings.
+    pub(crate) async fn with(replicas: usize, more: impl FnOnce(Plan) -> Plan) -> Self {
+        let turn = TURN.acquire().await.unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("quorate-test-")
+            .tempdir()
+            .unwrap();
+        let plan = more(Plan::new(PROGRAM, directory.path()).replicas(replicas));
+        let cluster = Cluster::start(plan).await.unwrap();
+        let running = Self {
+            cluster: Some(cluster),
+            directory: Some(directory),
+            _turn: turn,
+        };
+        running.ready(LONG).await.unwrap();
+        running
+    }
+
+    /// The replica that leads, once everybody knows it.
+    pub(crate) async fn leader(&self) -> &Process {
+        let leader = self.ready(LONG).await.unwrap();
+        self.process_of(leader.node).unwrap()
+    }
+
+    /// Those that do not lead.
+    pub(crate) async fn followers(&self) -> Vec<&Process> {
+        let leader = self.leader().await.node();
+        self.processes()
+            .iter()
+            .filter(|process| process.node() != leader)
+            .collect()
+    }
+
+    pub(crate) async fn load(&self, prefix: &str) -> Load {
+        let shape = Shape {
+            prefix: prefix.to_owned(),
+            ..Shape::default()
+        };
+        Load::start(&self.seeds(), shape).await.unwrap()
+    }
+
+    /// Ends the load and checks that nothing was lost, doubled or stale, and that all replicas agree.
+    pub(crate) async fn verdict(&self, load: Load) -> Recorded {
+        let recorded = load.finish(LONG).await.unwrap();
+        let violations = recorded.violations();
+        let (writes, reads) = (recorded.record.acknowledged(), recorded.record.reads.len());
+        println!(
+            "{writes} writes acknowledged, {reads} reads, {} changes, {} calls failed",
+            recorded.history.len(),
+            recorded.record.failed().len()
+        );
+        assert!(
+            violations.is_empty(),
+            "{} violations, first: {:#?}",
+            violations.len(),
+            &violations[..violations.len().min(5)]
+        );
+        assert!(
+            writes > 100 && reads > 100,
+            "so little was done that nothing was tested"
+        );
+        self.agree().await;
+        recorded
+    }
+
+    /// Like [`Self::verdict`]; no call may have failed either.
+    pub(crate) async fn verdict_without_failures(&self, load: Load) {
+        let recorded = self.verdict(load).await;
+        assert_eq!(recorded.record.failed(), Vec::<String>::new());
+    }
+
+    /// All replicas have the same state.
+    pub(crate) async fn agree(&self) {
+        let client = self.client().unwrap();
+        let nodes: Vec<_> = self.processes().iter().map(Process::node).collect();
+        agree(&client, &nodes, LONG).await.unwrap();
+        client.close().await;
+    }
+
+    pub(crate) fn impatient(&self, deadline: Duration) -> Client {
+        Client::builder(self.seeds())
+            .deadline(deadline)
+            .connect()
+            .unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cluster = None;
+        if std::thread::panicking()
+            && let Some(directory) = self.directory.take()
+        {
+            eprintln!("logs and data are kept in {}", directory.keep().display());
+        }
+    }
+}
