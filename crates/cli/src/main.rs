@@ -9,6 +9,7 @@ mod allocator;
 mod catalog;
 mod config;
 mod connect;
+mod dev;
 mod exit;
 mod leader;
 mod output;
@@ -40,6 +41,8 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum Command {
+    /// Start a whole cluster on this machine, with workers and load, to look at and to break
+    Dev(dev::Arguments),
     /// Run one replica
     Serve(serve::Arguments),
     /// Print a commented configuration file for `serve`, or check one
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Status(status) => connect::block_on(status::run(status)),
