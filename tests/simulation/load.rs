@@ -1,9 +1,11 @@
-//! The clients: create names, raise counters, allocate ids, read what must be there.
+//! The clients: create and drop names, raise counters, rename, allocate ids, read what must be there, and now and then
+//! ask for another leader.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use quorate_client::{Client, Error, v1};
 use quorate_host::{Network, entropy};
 use tokio::time::sleep;
@@ -11,179 +13,306 @@ use tokio::time::sleep;
 use super::faults::CALM_FROM;
 use super::oracle::Oracle;
 
-pub const CLIENTS: usize = 3;
-/// Beyond this time a client only waits for the end.
-const LOAD_UNTIL: Duration = Duration::from_secs(28);
+pub(crate) const CLIENTS: usize = 3;
+/// Beyond this time a client begins nothing new.
+pub(crate) const LOAD_UNTIL: Duration = Duration::from_secs(29);
+/// From here on every call must be answered: the longest fault is over, and so is what TCP makes of it.
+const SERVES_FROM: Duration = Duration::from_secs(CALM_FROM.as_secs() + 5);
+/// Answers that each client must get from then on.
+const CALM_ANSWERS_MIN: u64 = 10;
 const COLLECTION: &str = "things";
-/// A call that gets no answer for this long is given up: long enough for every fault but the longest.
+/// A call that gets no answer for this long is given up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
 fn now() -> Duration {
     turmoil::sim_elapsed().unwrap_or_default()
 }
 
-fn key(client: usize) -> String {
-    format!("counter{client}")
-}
-
-fn create_collection() -> v1::CreateCollectionRequest {
+fn collection(name: String) -> v1::CreateCollectionRequest {
     let field = |name: &str, data_type: v1::DataType| v1::Field {
         name: name.to_owned(),
         data_type: data_type.into(),
         ..v1::Field::default()
     };
-    let id = v1::Field { primary_key: true, ..field("id", v1::DataType::Int64) };
-    let vector = v1::Field { dimension: 8, ..field("vector", v1::DataType::FloatVector) };
+    let id = v1::Field {
+        primary_key: true,
+        ..field("id", v1::DataType::Int64)
+    };
+    let vector = v1::Field {
+        dimension: 8,
+        ..field("vector", v1::DataType::FloatVector)
+    };
     v1::CreateCollectionRequest {
-        name: COLLECTION.to_owned(),
-        schema: Some(v1::Schema { fields: vec![id, vector], dynamic_fields: false }),
+        name,
+        schema: Some(v1::Schema {
+            fields: vec![id, vector],
+            dynamic_fields: false,
+        }),
         ..v1::CreateCollectionRequest::default()
     }
 }
 
 /// One client's life.
-pub async fn run(number: usize, seeds: Vec<String>, network: Arc<dyn Network>, oracle: Oracle) -> turmoil::Result {
-    let client = Client::builder(seeds).network(network).timeout(CALL_TIMEOUT).build()?;
-    while let Err(error) = client.create_collection(create_collection()).await {
-        oracle.note(now(), &format!("client {number}: not yet: {}", kind(&error)));
+pub(crate) async fn run(
+    number: usize,
+    seeds: Vec<String>,
+    network: Arc<dyn Network>,
+    oracle: Oracle,
+) -> turmoil::Result {
+    let client = Client::builder(seeds)
+        .network(network)
+        .deadline(CALL_TIMEOUT)
+        .connect()?;
+    let mut life = Life {
+        client,
+        number,
+        oracle,
+        serial: 0,
+        counter: 0,
+        own: Vec::new(),
+        walk: None,
+    };
+    while let Err(error) = life
+        .client
+        .root()
+        .create_collection(collection(COLLECTION.to_owned()))
+        .await
+    {
+        life.note(&format!("not yet: {}", line(&error)));
     }
-    let mut made = 0;
     let mut calm_answers = 0;
     while now() < LOAD_UNTIL {
-        let answered = match entropy::random_u64() % 10 {
-            0..=3 => create(&client, number, &mut made, &oracle).await,
-            4..=5 => count(&client, number, &oracle).await,
-            6 => allocate(&client, number, &oracle).await,
-            7..=8 => read_counters(&client, number, &oracle).await,
-            _ => read_name(&client, number, &oracle).await,
-        };
-        if answered && now() > CALM_FROM + CALL_TIMEOUT / 2 {
-            calm_answers += 1;
+        let began = now();
+        let answered = life.act().await;
+        if began >= SERVES_FROM {
+            if answered {
+                calm_answers += 1;
+            } else {
+                life.oracle.violation(format!(
+                    "client {number}: a call failed long after the faults had ended"
+                ));
+            }
         }
-        sleep(Duration::from_millis(10 + entropy::random_u64() % 40)).await;
+        sleep(Duration::from_millis(5 + entropy::random_u64() % 40)).await;
     }
-    if calm_answers == 0 {
-        oracle.violation(format!("client {number} got no answer after the faults had ended"));
+    if calm_answers < CALM_ANSWERS_MIN {
+        let why = format!("client {number} got only {calm_answers} answers long after the faults had ended");
+        life.oracle.violation(why);
     }
     if number == 0 {
-        read_all(&client, &oracle).await;
+        life.read_all().await;
     }
-    client.close().await;
+    life.client.close().await;
     Ok(())
 }
 
-fn kind(error: &Error) -> String {
-    error.to_string().chars().take(60).collect()
+fn line(error: &Error) -> String {
+    error.to_string().replace('\n', " ")
 }
 
-/// Notes the outcome of a write; true when it was answered.
-fn settle<T>(number: usize, what: &str, outcome: &Result<T, Error>, oracle: &Oracle) -> bool {
-    match outcome {
-        Ok(_) => oracle.note(now(), &format!("client {number}: {what}")),
-        Err(error) => {
-            oracle.unknown();
-            oracle.note(now(), &format!("client {number}: {what} failed: {}", kind(error)));
-        }
+struct Life {
+    client: Client,
+    number: usize,
+    oracle: Oracle,
+    /// Numbers what this client creates.
+    serial: u64,
+    /// Numbers its counters: after an unknown outcome the next one begins, because the old value may arrive at any time.
+    counter: u64,
+    /// Names of which this client knows that they are there.
+    own: Vec<String>,
+    /// A collection that this client renames again and again: (which, how often).
+    walk: Option<(u64, u64)>,
+}
+
+impl Life {
+    fn note(&self, what: &str) {
+        self.oracle
+            .note(now(), &format!("client {}: {what}", self.number));
     }
-    outcome.is_ok()
-}
 
-async fn create(client: &Client, number: usize, made: &mut u64, oracle: &Oracle) -> bool {
-    *made += 1;
-    let name = format!("p{number}_{made}");
-    oracle.ask_name(&name);
-    let request = v1::CreatePartitionRequest {
-        collection: COLLECTION.to_owned(),
-        name: name.clone(),
-        ..v1::CreatePartitionRequest::default()
-    };
-    let outcome = client.create_partition(request).await;
-    if outcome.is_ok() {
-        oracle.created(&name);
-    }
-    settle(number, &format!("create {name}"), &outcome, oracle)
-}
-
-async fn count(client: &Client, number: usize, oracle: &Oracle) -> bool {
-    let value = oracle.ask_counter(number);
-    let request = v1::AlterCollectionRequest {
-        name: COLLECTION.to_owned(),
-        set: BTreeMap::from([(key(number), value.to_string())]),
-        ..v1::AlterCollectionRequest::default()
-    };
-    let outcome = client.alter_collection(request).await;
-    if outcome.is_ok() {
-        oracle.counted(number, value);
-    }
-    settle(number, &format!("count {value}"), &outcome, oracle)
-}
-
-async fn allocate(client: &Client, number: usize, oracle: &Oracle) -> bool {
-    let count = 1 + entropy::random_u64() % 5;
-    let outcome = client.allocate_ids(count).await;
-    if let Ok(range) = &outcome {
-        oracle.allocated(range.first, range.count);
-    }
-    settle(number, &format!("allocate {count}"), &outcome, oracle)
-}
-
-async fn read_counters(client: &Client, number: usize, oracle: &Oracle) -> bool {
-    let floor = oracle.floor();
-    let request = v1::DescribeCollectionRequest { name: COLLECTION.to_owned(), ..Default::default() };
-    let outcome = client.describe_collection(request).await;
-    if let Ok(response) = &outcome {
-        let properties = response.collection.clone().unwrap_or_default().properties;
-        for other in 0..CLIENTS {
-            let value = properties.get(&key(other)).and_then(|value| value.parse().ok()).unwrap_or(0);
-            oracle.saw_counter(&floor, other, value);
-        }
-    }
-    let revision = outcome.as_ref().ok().and_then(|response| response.position).map(|position| position.revision);
-    settle(number, &format!("read counters at {revision:?}"), &outcome, oracle)
-}
-
-async fn read_name(client: &Client, number: usize, oracle: &Oracle) -> bool {
-    let floor = oracle.floor();
-    let known: Vec<&String> = floor.created.iter().collect();
-    let name = match known.len() as u64 {
-        0 => "p9_1".to_owned(),
-        some => known[usize::try_from(entropy::random_u64() % some).unwrap_or(0)].clone(),
-    };
-    let request = v1::HasPartitionRequest {
-        collection: COLLECTION.to_owned(),
-        name: name.clone(),
-        ..v1::HasPartitionRequest::default()
-    };
-    let outcome = client.has_partition(request).await;
-    if let Ok(response) = &outcome {
-        oracle.saw_name(&floor, &name, response.exists);
-    }
-    settle(number, &format!("read {name}"), &outcome, oracle)
-}
-
-async fn read_all(client: &Client, oracle: &Oracle) {
-    let mut names = Vec::new();
-    let mut token = String::new();
-    loop {
-        let request = v1::ListPartitionsRequest {
-            collection: COLLECTION.to_owned(),
-            page: Some(v1::Page { rows: 1_000, token: token.clone() }),
-            ..v1::ListPartitionsRequest::default()
-        };
-        match client.list_partitions(request).await {
-            Ok(page) => {
-                names.extend(page.partitions.into_iter().map(|partition| partition.name));
-                token = page.next_token;
-                if token.is_empty() {
-                    break;
+    /// Notes the outcome of a call; true when it was answered.
+    fn settle<T>(&self, what: &str, outcome: &Result<T, Error>) -> bool {
+        match outcome {
+            Ok(_) => self.note(what),
+            Err(error) => {
+                self.oracle.unknown();
+                self.note(&format!("{what} failed: {}", line(error)));
+                // Everything that is asked for here is possible, unless something was executed twice or lost.
+                if !matches!(error, Error::Unavailable { .. }) {
+                    self.oracle.violation(format!(
+                        "client {}: {what} was refused: {}",
+                        self.number,
+                        line(error)
+                    ));
                 }
             }
-            Err(error) => {
-                oracle.violation(format!("the final listing failed: {error}"));
-                return;
-            }
+        }
+        outcome.is_ok()
+    }
+
+    async fn act(&mut self) -> bool {
+        match entropy::random_u64() % 100 {
+            0..=29 => self.create().await,
+            30..=36 => self.drop_one().await,
+            37..=52 => self.count().await,
+            53..=60 => self.step().await,
+            61..=67 => self.allocate().await,
+            68..=83 => self.read_counters().await,
+            84..=98 => self.read_name().await,
+            _ => self.transfer().await,
         }
     }
-    names.retain(|name| name != "_default");
-    oracle.saw_all(&names);
+
+    async fn create(&mut self) -> bool {
+        self.serial += 1;
+        let name = format!("p{}_{}", self.number, self.serial);
+        self.oracle.ask_create(&name);
+        let request = v1::CreatePartitionRequest {
+            collection: COLLECTION.to_owned(),
+            name: name.clone(),
+            ..v1::CreatePartitionRequest::default()
+        };
+        let outcome = self.client.root().create_partition(request).await;
+        if outcome.is_ok() {
+            self.oracle.created(&name);
+            self.own.push(name.clone());
+        }
+        self.settle(&format!("create {name}"), &outcome)
+    }
+
+    async fn drop_one(&mut self) -> bool {
+        if self.own.is_empty() {
+            return true;
+        }
+        let choice = entropy::random_u64() % self.own.len() as u64;
+        let name = self.own.swap_remove(usize::try_from(choice).unwrap_or(0));
+        self.oracle.ask_drop(&name);
+        let request = v1::DropPartitionRequest {
+            collection: COLLECTION.to_owned(),
+            name: name.clone(),
+            ..v1::DropPartitionRequest::default()
+        };
+        let outcome = self.client.root().drop_partition(request).await;
+        if let Ok(answer) = &outcome {
+            self.oracle.dropped(&name, answer.existed);
+        }
+        self.settle(&format!("drop {name}"), &outcome)
+    }
+
+    async fn count(&mut self) -> bool {
+        let key = format!("c{}_{}", self.number, self.counter);
+        let value = self.oracle.ask_count(&key);
+        let request = v1::AlterCollectionRequest {
+            name: COLLECTION.to_owned(),
+            set: BTreeMap::from([(key.clone(), value.to_string())]),
+            ..v1::AlterCollectionRequest::default()
+        };
+        let outcome = self.client.root().alter_collection(request).await;
+        match &outcome {
+            Ok(_) => self.oracle.counted(&key, value),
+            Err(_) => self.counter += 1,
+        }
+        self.settle(&format!("count {key} {value}"), &outcome)
+    }
+
+    /// Renames the walking collection. A rename that is executed twice finds nothing under the old name.
+    async fn step(&mut self) -> bool {
+        let name = |walk: u64, step: u64| format!("w{}_{walk}_{step}", self.number);
+        let Some((walk, step)) = self.walk else {
+            self.serial += 1;
+            let walk = self.serial;
+            let outcome = self
+                .client
+                .root()
+                .create_collection(collection(name(walk, 0)))
+                .await;
+            if outcome.is_ok() {
+                self.walk = Some((walk, 0));
+            }
+            return self.settle(&format!("begin walk {walk}"), &outcome);
+        };
+        let request = v1::RenameCollectionRequest {
+            name: name(walk, step),
+            new_name: name(walk, step + 1),
+            ..v1::RenameCollectionRequest::default()
+        };
+        let outcome = self.client.root().rename_collection(request).await;
+        self.walk = outcome.is_ok().then_some((walk, step + 1));
+        self.settle(&format!("step {walk} {}", step + 1), &outcome)
+    }
+
+    async fn allocate(&self) -> bool {
+        let count = 1 + entropy::random_u64() % 5;
+        let outcome = self.client.ids().allocate(count).await;
+        if let Ok(ids) = &outcome {
+            self.oracle.allocated(ids.clone());
+        }
+        let first = outcome.as_ref().ok().map(|ids| ids.start);
+        self.settle(&format!("allocate {count} from {first:?}"), &outcome)
+    }
+
+    async fn read_counters(&self) -> bool {
+        let floor = self.oracle.floor();
+        let request = v1::DescribeCollectionRequest {
+            name: COLLECTION.to_owned(),
+            ..Default::default()
+        };
+        let outcome = self.client.root().describe_collection(request).await;
+        if let Ok(answer) = &outcome {
+            let shown = answer.collection.clone().unwrap_or_default().properties;
+            self.oracle.saw_counters(&floor, &shown);
+        }
+        let position = outcome.as_ref().ok().and_then(|answer| answer.position);
+        self.settle(
+            &format!(
+                "read counters at {:?}",
+                position.map(|position| position.applied_index)
+            ),
+            &outcome,
+        )
+    }
+
+    async fn read_name(&self) -> bool {
+        let floor = self.oracle.floor();
+        let name = self
+            .oracle
+            .some_name(entropy::random_u64())
+            .unwrap_or_else(|| "p9_1".to_owned());
+        let request = v1::HasPartitionRequest {
+            collection: COLLECTION.to_owned(),
+            name: name.clone(),
+            ..v1::HasPartitionRequest::default()
+        };
+        let outcome = self.client.root().has_partition(request).await;
+        if let Ok(answer) = &outcome {
+            self.oracle.saw_name(&floor, &name, answer.exists);
+        }
+        self.settle(&format!("read {name}"), &outcome)
+    }
+
+    /// Asks for another leader. That this fails is no harm: there may be nobody to lead.
+    async fn transfer(&self) -> bool {
+        match self.client.cluster().transfer_leadership(None).await {
+            Ok(leader) => self.note(&format!("transferred to {}", leader.node)),
+            Err(error) => self.note(&format!("no transfer: {}", line(&error))),
+        }
+        true
+    }
+
+    async fn read_all(&self) {
+        let floor = self.oracle.floor();
+        let listed = self.client.root().list_partitions_all("", COLLECTION);
+        let listed: Result<Vec<v1::Partition>, Error> = listed.try_collect().await;
+        match listed {
+            Ok(listed) => {
+                let names: Vec<String> = listed.into_iter().map(|partition| partition.name).collect();
+                let names: Vec<String> = names.into_iter().filter(|name| name != "_default").collect();
+                self.oracle.saw_all(&floor, &names);
+                self.note(&format!("{} names are there", names.len()));
+            }
+            Err(error) => self
+                .oracle
+                .violation(format!("the final listing failed: {}", line(&error))),
+        }
+    }
 }

@@ -1,157 +1,369 @@
-//! What the clients know and may expect: the judge of a run, and its trace.
+//! What the clients know and may expect, and what the replicas showed: the judge of a run, and its trace.
 //!
-//! Two things are written. *Names*: each is created once, by one client, and then exists for ever. *Counters*: each
-//! client has one, which only it raises, one at a time. A read that begins after an acknowledgement must show it; a read
-//! may show what was asked for and not acknowledged yet, never what nobody asked for.
+//! Three things are written. *Names* are created once, by one client, some are dropped again, and a dropped one must not
+//! come back (a write that is executed twice would bring it back). *Counters* belong to one client each, which raises
+//! them one by one. *Ids* are allocated and must never repeat. A read that begins after an acknowledgement must show it;
+//! a read may show what was asked for and not acknowledged yet, never what nobody asked for. Of the replicas it checks
+//! that one leads in a term and that the same index always has the same digest, on every replica and after every crash.
+//! Left out on purpose: an order between different clients' writes beyond what acknowledgements say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// What is known of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    /// Asked for and not answered, or of unknown fate: both answers are right.
+    Open,
+    /// Its creation was acknowledged.
+    There,
+    /// Its end was acknowledged.
+    Gone,
+}
 
 #[derive(Debug, Default)]
 struct State {
     trace: String,
-    /// Acknowledged names.
-    created: BTreeSet<String>,
-    /// Names that were asked for.
-    asked: BTreeSet<String>,
-    /// By client: the highest acknowledged, and the highest asked for.
-    counters: BTreeMap<usize, (u64, u64)>,
+    /// Each name's state, and since which settled answer it has been so.
+    names: BTreeMap<String, (Name, u64)>,
+    /// Counts what is asked and answered about names.
+    moment: u64,
+    /// By key: the highest acknowledged value, and the highest asked for.
+    counters: BTreeMap<String, (u64, u64)>,
     ids: BTreeSet<u64>,
     acknowledged: u64,
     reads: u64,
     unknown: u64,
     violations: Vec<String>,
+    /// Who served as the leader, by term.
+    leaders: BTreeMap<u64, String>,
+    /// Whoever served last.
+    leader: Option<String>,
+    /// By applied index.
+    digests: BTreeMap<u64, u128>,
+    /// The last index that each replica showed.
+    applied: BTreeMap<String, u64>,
 }
 
 /// See the module; cheap to clone, all on one thread.
 #[derive(Debug, Clone, Default)]
-pub struct Oracle(Arc<Mutex<State>>);
+pub(crate) struct Oracle(Arc<Mutex<State>>);
 
 /// What must be visible to a read that begins now.
-pub struct Floor {
-    pub created: BTreeSet<String>,
-    pub counters: BTreeMap<usize, u64>,
+#[derive(Debug, Default)]
+pub(crate) struct Floor {
+    moment: u64,
+    counters: BTreeMap<String, u64>,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) trace: String,
+    pub(crate) acknowledged: u64,
+    pub(crate) unknown: u64,
+    pub(crate) reads: u64,
+    pub(crate) terms: usize,
+    pub(crate) violations: Vec<String>,
+}
+
+impl State {
+    fn name(&mut self, name: &str, is: Name) {
+        self.moment += 1;
+        self.names.insert(name.to_owned(), (is, self.moment));
+    }
 }
 
 impl Oracle {
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
-        act(&mut self.0.lock().expect("no panic holds it"))
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a line to the trace.
-    pub fn note(&self, at: Duration, line: &str) {
-        self.with(|state| _ = writeln!(state.trace, "{:>9.3} {line}", at.as_secs_f64()));
+    pub(crate) fn note(&self, at: Duration, line: &str) {
+        _ = writeln!(self.lock().trace, "{:>9.3} {line}", at.as_secs_f64());
     }
 
-    pub fn violation(&self, what: String) {
-        self.with(|state| state.violations.push(what));
+    pub(crate) fn violation(&self, what: impl Into<String>) {
+        let what = what.into();
+        let mut state = self.lock();
+        _ = writeln!(state.trace, "VIOLATION: {what}");
+        state.violations.push(what);
     }
 
-    pub fn ask_name(&self, name: &str) {
-        self.with(|state| _ = state.asked.insert(name.to_owned()));
+    /// A write had no answer of the kind that was asked for.
+    pub(crate) fn unknown(&self) {
+        self.lock().unknown += 1;
     }
 
-    pub fn created(&self, name: &str) {
-        self.with(|state| {
+    pub(crate) fn ask_create(&self, name: &str) {
+        self.lock().name(name, Name::Open);
+    }
+
+    pub(crate) fn created(&self, name: &str) {
+        let mut state = self.lock();
+        state.acknowledged += 1;
+        state.name(name, Name::There);
+    }
+
+    /// From here on a read may miss it.
+    pub(crate) fn ask_drop(&self, name: &str) {
+        self.lock().name(name, Name::Open);
+    }
+
+    /// The end of a name that was there, if it was there: `existed` is what the answer says.
+    pub(crate) fn dropped(&self, name: &str, existed: bool) {
+        {
+            let mut state = self.lock();
             state.acknowledged += 1;
-            state.created.insert(name.to_owned());
-        });
+            state.name(name, Name::Gone);
+        }
+        if !existed {
+            self.violation(format!(
+                "lost or doubled: {name} was acknowledged and not there to be dropped"
+            ));
+        }
     }
 
-    /// The client's next counter value.
-    pub fn ask_counter(&self, client: usize) -> u64 {
-        self.with(|state| {
-            let counter = state.counters.entry(client).or_default();
-            counter.1 += 1;
-            counter.1
-        })
+    /// The key's next value.
+    pub(crate) fn ask_count(&self, key: &str) -> u64 {
+        let mut state = self.lock();
+        let counter = state.counters.entry(key.to_owned()).or_default();
+        counter.1 += 1;
+        counter.1
     }
 
-    pub fn counted(&self, client: usize, value: u64) {
-        self.with(|state| {
-            state.acknowledged += 1;
-            state.counters.entry(client).or_default().0 = value;
-        });
+    pub(crate) fn counted(&self, key: &str, value: u64) {
+        let mut state = self.lock();
+        state.acknowledged += 1;
+        state.counters.entry(key.to_owned()).or_default().0 = value;
     }
 
-    pub fn allocated(&self, first: u64, count: u64) {
-        self.with(|state| {
-            state.acknowledged += 1;
-            for id in first..first + count {
-                if !state.ids.insert(id) {
-                    state.violations.push(format!("the id {id} was given twice"));
+    pub(crate) fn allocated(&self, ids: std::ops::Range<u64>) {
+        self.lock().acknowledged += 1;
+        for id in ids {
+            if !self.lock().ids.insert(id) {
+                self.violation(format!("the id {id} was given twice"));
+            }
+        }
+    }
+
+    pub(crate) fn floor(&self) -> Floor {
+        let state = self.lock();
+        let counters = state
+            .counters
+            .iter()
+            .map(|(key, (acknowledged, _))| (key.clone(), *acknowledged));
+        Floor {
+            moment: state.moment,
+            counters: counters.collect(),
+        }
+    }
+
+    /// One of the names that were ever asked for.
+    pub(crate) fn some_name(&self, choice: u64) -> Option<String> {
+        let state = self.lock();
+        let choice = usize::try_from(choice % u64::try_from(state.names.len()).ok()?.max(1)).ok()?;
+        state.names.keys().nth(choice).cloned()
+    }
+
+    /// Checks a read that began at `floor` and showed `name` as there or not.
+    pub(crate) fn saw_name(&self, floor: &Floor, name: &str, exists: bool) {
+        let known = {
+            let mut state = self.lock();
+            state.reads += 1;
+            state.names.get(name).copied()
+        };
+        match known {
+            Some((Name::There, since)) if since <= floor.moment && !exists => {
+                self.violation(format!(
+                    "stale or lost: {name} was acknowledged before the read and is not there"
+                ));
+            }
+            Some((Name::Gone, since)) if since <= floor.moment && exists => {
+                self.violation(format!(
+                    "stale or doubled: {name} was dropped before the read and is there"
+                ));
+            }
+            None if exists => self.violation(format!("{name} is there and nobody asked for it")),
+            _ => {}
+        }
+    }
+
+    /// Checks a read that began at `floor` and showed all counters.
+    pub(crate) fn saw_counters(&self, floor: &Floor, shown: &BTreeMap<String, String>) {
+        let mut wrong = Vec::new();
+        {
+            let mut state = self.lock();
+            state.reads += 1;
+            for (key, (_, asked)) in &state.counters {
+                let value = shown.get(key).and_then(|value| value.parse().ok()).unwrap_or(0);
+                let at_least = floor.counters.get(key).copied().unwrap_or(0);
+                if value < at_least || value > *asked {
+                    wrong.push(format!(
+                        "stale or lost: {key} reads {value}, outside {at_least}..={asked}"
+                    ));
                 }
             }
-        });
+        }
+        for what in wrong {
+            self.violation(what);
+        }
     }
 
-    pub fn unknown(&self) {
-        self.with(|state| state.unknown += 1);
+    /// Checks a listing of everything that began at `floor`.
+    pub(crate) fn saw_all(&self, floor: &Floor, names: &[String]) {
+        let set: BTreeSet<&String> = names.iter().collect();
+        if set.len() != names.len() {
+            self.violation("a name is listed twice");
+        }
+        let known: BTreeSet<String> = self.lock().names.keys().cloned().collect();
+        for name in known
+            .iter()
+            .chain(set.iter().copied().filter(|name| !known.contains(*name)))
+        {
+            self.saw_name(floor, name, set.contains(name));
+        }
     }
 
-    pub fn floor(&self) -> Floor {
-        self.with(|state| {
-            let counters = state.counters.iter().map(|(client, (acknowledged, _))| (*client, *acknowledged));
-            Floor { created: state.created.clone(), counters: counters.collect() }
-        })
+    /// `host` serves as the leader of `term`.
+    pub(crate) fn serves(&self, host: &str, term: u64) {
+        let other = {
+            let mut state = self.lock();
+            state.leader = Some(host.to_owned());
+            let known = state.leaders.entry(term).or_insert_with(|| host.to_owned());
+            (known != host).then(|| known.clone())
+        };
+        if let Some(other) = other {
+            self.violation(format!("term {term} has two leaders, {other} and {host}"));
+        }
     }
 
-    /// Checks a read that began at `floor` and showed `name` as present or not.
-    pub fn saw_name(&self, floor: &Floor, name: &str, exists: bool) {
-        self.with(|state| {
-            state.reads += 1;
-            if floor.created.contains(name) && !exists {
-                state.violations.push(format!("stale or lost: {name} was acknowledged before the read and is not there"));
-            }
-            if exists && !state.asked.contains(name) {
-                state.violations.push(format!("{name} is there and nobody asked for it"));
-            }
-        });
+    /// Whoever served last.
+    pub(crate) fn leader(&self) -> Option<String> {
+        self.lock().leader.clone()
     }
 
-    /// Checks a read that began at `floor` and showed `client`'s counter.
-    pub fn saw_counter(&self, floor: &Floor, client: usize, value: u64) {
-        self.with(|state| {
-            state.reads += 1;
-            let at_least = floor.counters.get(&client).copied().unwrap_or(0);
-            let at_most = state.counters.get(&client).map_or(0, |(_, asked)| *asked);
-            if value < at_least || value > at_most {
-                let what = format!("the counter of client {client} reads {value}, outside {at_least}..={at_most}");
-                state.violations.push(what);
-            }
-        });
+    /// `host` has applied `index`, and its state has this digest.
+    pub(crate) fn applied(&self, host: &str, index: u64, digest: u128) {
+        let differs = {
+            let mut state = self.lock();
+            state.applied.insert(host.to_owned(), index);
+            *state.digests.entry(index).or_insert(digest) != digest
+        };
+        if differs {
+            self.violation(format!(
+                "diverged: {host} has another digest at index {index} than was seen before"
+            ));
+        }
     }
 
-    /// Checks the final listing.
-    pub fn saw_all(&self, names: &[String]) {
-        self.with(|state| {
-            let set: BTreeSet<&String> = names.iter().collect();
-            if set.len() != names.len() {
-                state.violations.push("a name is listed twice".to_owned());
-            }
-            for lost in state.created.iter().filter(|name| !set.contains(name)) {
-                state.violations.push(format!("lost: {lost} was acknowledged and is gone"));
-            }
-            for invented in names.iter().filter(|name| !state.asked.contains(*name)) {
-                state.violations.push(format!("{invented} is there and nobody asked for it"));
-            }
-        });
+    /// The last index that each replica showed.
+    pub(crate) fn positions(&self) -> BTreeMap<String, u64> {
+        self.lock().applied.clone()
     }
 
-    pub fn acknowledged(&self) -> u64 {
-        self.with(|state| state.acknowledged)
+    pub(crate) fn finish(&self) -> Account {
+        let mut state = self.lock();
+        Account {
+            trace: std::mem::take(&mut state.trace),
+            acknowledged: state.acknowledged,
+            unknown: state.unknown,
+            reads: state.reads,
+            terms: state.leaders.len(),
+            violations: std::mem::take(&mut state.violations),
+        }
     }
+}
 
-    /// (trace, summary, violations)
-    pub fn finish(&self) -> (String, String, Vec<String>) {
-        self.with(|state| {
-            let summary = format!(
-                "{} writes acknowledged, {} unknown, {} reads checked",
-                state.acknowledged, state.unknown, state.reads
+/// A judge that finds nothing proves nothing: each fault that it should find is planted once. Returns what it missed.
+pub(crate) fn missed() -> Vec<&'static str> {
+    type Plant = fn(&Oracle);
+    let plants: [(&str, bool, Plant); 13] = [
+        ("a correct history", false, |oracle| {
+            oracle.ask_create("a");
+            oracle.created("a");
+            oracle.saw_name(&oracle.floor(), "a", true);
+            oracle.ask_create("b");
+            oracle.saw_name(&oracle.floor(), "b", false);
+            oracle.ask_drop("a");
+            oracle.saw_name(&oracle.floor(), "a", false);
+            oracle.dropped("a", true);
+            oracle.saw_all(&oracle.floor(), &["b".to_owned()]);
+            oracle.allocated(1..3);
+            oracle.allocated(3..4);
+            oracle.serves("r0", 1);
+            oracle.serves("r0", 1);
+            oracle.serves("r1", 2);
+            oracle.applied("r0", 5, 7);
+            oracle.applied("r1", 5, 7);
+        }),
+        ("a name dropped during a read", false, |oracle| {
+            oracle.ask_create("a");
+            oracle.created("a");
+            let floor = oracle.floor();
+            oracle.ask_drop("a");
+            oracle.dropped("a", true);
+            oracle.saw_name(&floor, "a", false);
+        }),
+        ("a stale read", true, |oracle| {
+            oracle.ask_create("a");
+            oracle.created("a");
+            oracle.saw_name(&oracle.floor(), "a", false);
+        }),
+        ("a stale read of a drop", true, |oracle| {
+            oracle.ask_create("a");
+            oracle.created("a");
+            oracle.ask_drop("a");
+            oracle.dropped("a", true);
+            oracle.saw_name(&oracle.floor(), "a", true);
+        }),
+        ("a name out of nowhere", true, |oracle| {
+            oracle.saw_name(&oracle.floor(), "a", true)
+        }),
+        ("a lost name", true, |oracle| {
+            oracle.ask_create("a");
+            oracle.created("a");
+            oracle.saw_all(&oracle.floor(), &[]);
+        }),
+        ("a lost name at its drop", true, |oracle| {
+            oracle.dropped("a", false)
+        }),
+        ("a name twice", true, |oracle| {
+            oracle.ask_create("a");
+            oracle.saw_all(&oracle.floor(), &["a".to_owned(), "a".to_owned()]);
+        }),
+        ("an id twice", true, |oracle| {
+            oracle.allocated(1..3);
+            oracle.allocated(2..4);
+        }),
+        ("two leaders", true, |oracle| {
+            oracle.serves("r0", 1);
+            oracle.serves("r1", 1);
+        }),
+        ("a diverged replica", true, |oracle| {
+            oracle.applied("r0", 5, 7);
+            oracle.applied("r1", 5, 8);
+        }),
+        ("a stale counter", true, |oracle| {
+            let value = oracle.ask_count("c");
+            oracle.counted("c", value);
+            oracle.saw_counters(&oracle.floor(), &BTreeMap::new());
+        }),
+        ("a counter from the future", true, |oracle| {
+            oracle.ask_count("c");
+            oracle.saw_counters(
+                &oracle.floor(),
+                &BTreeMap::from([("c".to_owned(), "2".to_owned())]),
             );
-            (std::mem::take(&mut state.trace), summary, std::mem::take(&mut state.violations))
-        })
-    }
+        }),
+    ];
+    let wrong = plants.into_iter().filter(|(_, is_wrong, plant)| {
+        let oracle = Oracle::default();
+        plant(&oracle);
+        oracle.finish().violations.is_empty() == *is_wrong
+    });
+    wrong.map(|(name, ..)| name).collect()
 }

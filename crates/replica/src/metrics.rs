@@ -35,6 +35,16 @@ struct ResultLabel {
     result: &'static str,
 }
 
+/// The results of proposals, as [`Metrics::proposed`] names them.
+const RESULTS: [&str; 6] = [
+    "accepted",
+    "refused",
+    "not_leader",
+    "outcome_unknown",
+    "limited",
+    "not_executed",
+];
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("quorate");
@@ -61,6 +71,9 @@ impl Metrics {
             "Commands that this replica was asked to propose, by result",
             proposals.clone(),
         );
+        for result in RESULTS {
+            let _ = proposals.get_or_create(&ResultLabel { result });
+        }
         // 100 microseconds to about 6.5 seconds.
         let proposal_seconds = Histogram::new(exponential_buckets(0.000_1, 2.0, 17));
         registry.register(
@@ -164,6 +177,8 @@ mod tests {
             "quorate_leader_changes_total{reason=\"crash\"} 1",
             "quorate_leader_changes_total{reason=\"transfer\"} 0",
             "quorate_proposals_total{result=\"outcome_unknown\"} 1",
+            "quorate_proposals_total{result=\"accepted\"} 0",
+            "quorate_proposals_total{result=\"limited\"} 0",
             "quorate_term 7",
             "quorate_peer_linked{peer=\"b\"} 1",
             "# EOF",

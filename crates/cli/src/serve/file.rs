@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::exit::{Failure, chain};
 
-/// The file that `quorate config` prints: every key, commented out, with its default.
-pub(crate) const COMMENTED: &str = include_str!("quorate.toml");
+/// The file that `quorate config` prints, which is the one in deploy/: every key, commented out, with its default.
+pub(crate) const COMMENTED: &str = include_str!("../../../../deploy/quorate.toml");
 /// A larger file is not a configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
