@@ -1,7 +1,7 @@
 //! `quorate status`: how every replica is doing, and whether they agree.
 //!
 //! Promises: every member of the group is shown, also one that does not answer, with the reason; nothing needs a leader.
-//! Exit code 3 when no leader answers, after everything that is known was printed. Left out on purpose: following
+//! Exit code 3, after everything that is known was printed, when no leader answers that has a majority. Left out on purpose: following
 //! changes; `/metrics` of the replicas is for that.
 
 mod json;
@@ -28,7 +28,7 @@ Examples:
   quorate status --seeds quorate-0:2379,quorate-1:2379
   quorate status --output json | jq .leader.name
 
-Exit code 3 when no leader answers.")]
+Exit code 3 when no leader with a majority answers.")]
 pub(crate) struct Status {
     #[command(flatten)]
     connection: Connection,
@@ -42,7 +42,7 @@ pub(crate) async fn run(status: Status) -> Result<(), Failure> {
     let picture = taken?;
     let output = status.connection.output();
     output.result(&json::View::of(&picture), || table::show(&picture, unix_ms()))?;
-    match picture.leading() {
+    match picture.in_power() {
         Some(_) => Ok(()),
         None => Err(Failure::Unavailable(picture.why_leaderless())),
     }

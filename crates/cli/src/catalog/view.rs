@@ -330,9 +330,9 @@ mod tests {
              properties      ttl=60\n\
              dynamic fields  yes\n\
              \n \
-             ID  FIELD  TYPE          OPTIONS                              DESCRIPTION\n\
+             ID  FIELD  TYPE          OPTIONS                             DESCRIPTION\n\
              100  id     int64         primary,auto_id\n\
-             101  title  varchar       nullable,max_length=512              as printed\n\
+             101  title  varchar       nullable,max_length=512             as printed\n\
              102  year   int16         partition_key,default=1999\n\
              103  vec    float_vector  dim=128,property.mmap.enabled=true\n"
         );

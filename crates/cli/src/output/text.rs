@@ -77,25 +77,25 @@ pub(crate) fn cut(text: &str, max: usize) -> String {
 /// indented by `indent`.
 pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let mut lines = String::new();
-    let mut column = 0;
+    let mut room = width.max(1);
+    let mut used = 0;
     for word in text.split_whitespace() {
         let mut rest: Vec<char> = word.chars().collect();
-        while !rest.is_empty() {
-            let blank = usize::from(column > indent || (column > 0 && lines.len() == column));
-            let room = width.saturating_sub(column + blank);
-            let fresh = width.saturating_sub(indent).max(1);
-            if rest.len() <= room || (blank == 0 && column <= indent && rest.len() > fresh) {
-                let taken = rest.len().min(room.max(1));
-                if blank == 1 {
-                    lines.push(' ');
-                }
-                lines.extend(rest.drain(..taken));
-                column += blank + taken;
-            } else {
-                lines.push('\n');
-                lines.extend(std::iter::repeat_n(' ', indent));
-                column = indent;
+        loop {
+            let blank = usize::from(used > 0);
+            if used + blank + rest.len() <= room {
+                lines.extend((blank == 1).then_some(' '));
+                used += blank + rest.len();
+                lines.extend(rest);
+                break;
             }
+            if used == 0 {
+                lines.extend(rest.drain(..room));
+            }
+            lines.push('\n');
+            lines.extend(std::iter::repeat_n(' ', indent));
+            room = width.saturating_sub(indent).max(1);
+            used = 0;
         }
     }
     lines

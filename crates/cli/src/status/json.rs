@@ -26,6 +26,8 @@ struct LeaderView {
     name: String,
     client_address: String,
     term: u64,
+    /// Without one, it cannot do anything, and may not have noticed.
+    has_majority: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +106,7 @@ impl View {
             name: leading.member.name.clone(),
             client_address: leading.member.client_address.clone(),
             term: leading.term(),
+            has_majority: picture.in_power().is_some(),
         });
         Self {
             cluster_id: picture.cluster_id(),
@@ -213,7 +216,7 @@ mod tests {
         let want = format!(
             concat!(
                 r#"{{"cluster_id":"abababababababababababababababab","#,
-                r#""leader":{{"node_id":2,"name":"b","client_address":"10.0.0.2:2379","term":7}},"#,
+                r#""leader":{{"node_id":2,"name":"b","client_address":"10.0.0.2:2379","term":7,"has_majority":true}},"#,
                 r#""digests":"unknown","last_leader_change":{change},"replicas":["#,
                 r#"{{"node_id":1,"name":"a","client_address":"10.0.0.1:2379","peer_address":"10.0.0.1:2380","#,
                 r#""liveness_address":"10.0.0.1:2382","voter":true,"status":null,"unreachable":"refused\u009b"}},"#,

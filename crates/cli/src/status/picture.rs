@@ -66,6 +66,37 @@ impl Picture {
             .max_by_key(|replica| replica.term())
     }
 
+    /// The leader, when a majority of the voters is with it: a leader that lost them cannot do anything, and may not have
+    /// noticed.
+    pub(super) fn in_power(&self) -> Option<&Replica> {
+        let leading = self.leading()?;
+        (self.followers_of(leading) >= self.majority()).then_some(leading)
+    }
+
+    /// Voters that are with this leader, itself included: linked to it, or of its mind.
+    fn followers_of(&self, leading: &Replica) -> usize {
+        let peers = leading.status().map_or(&[][..], |status| &status.peers);
+        let linked = |node_id| peers.iter().any(|peer| peer.node_id == node_id && peer.linked);
+        let agrees = |replica: &Replica| {
+            let topology = replica.status().and_then(|status| status.topology.as_ref());
+            let hint = topology.and_then(|topology| topology.leader.as_ref());
+            hint.is_some_and(|hint| hint.node_id == leading.member.node_id && hint.term == leading.term())
+        };
+        let voters = self.voters().filter(|voter| {
+            let node_id = voter.member.node_id;
+            node_id == leading.member.node_id || linked(node_id) || agrees(voter)
+        });
+        voters.count()
+    }
+
+    fn voters(&self) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().filter(|replica| replica.member.voter)
+    }
+
+    fn majority(&self) -> usize {
+        self.voters().count() / 2 + 1
+    }
+
     /// Who leads according to those that answered, in the highest term.
     pub(super) fn believed(&self) -> Option<&v1::LeaderHint> {
         let topologies = self.answered().filter_map(|status| status.topology.as_ref());
@@ -128,16 +159,19 @@ impl Picture {
 
     /// Why there is no leader, as far as it can be told, and what to do.
     pub(super) fn why_leaderless(&self) -> String {
-        let voters: Vec<&Replica> = self
-            .replicas
-            .iter()
-            .filter(|replica| replica.member.voter)
-            .collect();
         let stopped = |status: &StatusResponse| status.role() == Role::Stopped;
-        let works = |replica: &&&Replica| replica.status().is_some_and(|status| !stopped(status));
-        let working = voters.iter().filter(works).count();
-        let needed = voters.len() / 2 + 1;
-        let count = format!("{working} of {} voters answer", voters.len());
+        let works = |voter: &&Replica| voter.status().is_some_and(|status| !stopped(status));
+        let working = self.voters().filter(works).count();
+        let (voters, needed) = (self.voters().count(), self.majority());
+        let count = format!("{working} of {voters} voters answer");
+        if let Some(leading) = self.leading() {
+            return format!(
+                "no leader with a majority: {} leads, but {} of {voters} voters are with it, and {needed} are needed; \
+                 start the others",
+                leading.name(),
+                self.followers_of(leading)
+            );
+        }
         match self.believed() {
             _ if working < needed => {
                 format!("no leader: {count}, and {needed} are needed to elect one; start the others")
@@ -275,6 +309,50 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_without_a_majority_is_none() {
+        let leader = |linked| {
+            let mut leader = replica(2, Role::Leader, 9, 1);
+            if let Ok(status) = &mut leader.answer {
+                status.peers[0].linked = linked;
+            }
+            leader
+        };
+        let elsewhere = || {
+            let mut follower = replica(1, Role::Follower, 9, 1);
+            if let Ok(status) = &mut follower.answer {
+                status.topology.as_mut().unwrap().leader.as_mut().unwrap().term = 6;
+            }
+            follower
+        };
+        let cases = [
+            (
+                "a link to one",
+                vec![silent(1, ""), leader(true), silent(3, "")],
+                true,
+            ),
+            (
+                "one agrees",
+                vec![replica(1, Role::Follower, 9, 1), leader(false), silent(3, "")],
+                true,
+            ),
+            (
+                "one is of another mind",
+                vec![elsewhere(), leader(false), silent(3, "")],
+                false,
+            ),
+            (
+                "alone of three",
+                vec![silent(1, ""), leader(false), silent(3, "")],
+                false,
+            ),
+            ("alone of one", vec![leader(false)], true),
+        ];
+        for (name, replicas, want) in cases {
+            assert_eq!(picture(replicas).in_power().is_some(), want, "{name}");
+        }
+    }
+
+    #[test]
     fn digests_are_compared_at_equal_indexes_only() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let follower = |node_id, applied, digest| replica(node_id, Role::Follower, applied, digest);
@@ -316,6 +394,10 @@ mod tests {
     fn why_there_is_no_leader() {
         let mut stopped = replica(2, Role::Stopped, 9, 1);
         stopped.member.voter = true;
+        let mut alone = replica(2, Role::Leader, 9, 1);
+        if let Ok(status) = &mut alone.answer {
+            status.peers.clear();
+        }
         let mut looking = replica(1, Role::Candidate, 9, 1);
         if let Ok(status) = &mut looking.answer {
             status.topology.as_mut().unwrap().leader = None;
@@ -333,6 +415,10 @@ mod tests {
                 ]),
                 "no leader answers: 2 of 3 voters answer, and name b, which does not say that it leads; look again in \
                  a moment",
+            ),
+            (
+                picture(vec![silent(1, ""), alone, silent(3, "")]),
+                "no leader with a majority: b leads, but 1 of 3 voters are with it, and 2 are needed; start the others",
             ),
             (
                 picture(vec![looking]),

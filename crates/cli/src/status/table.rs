@@ -54,8 +54,13 @@ pub(super) fn show(picture: &Picture, now_ms: u64) -> String {
 fn leader(picture: &Picture) -> String {
     if let Some(leading) = picture.leading() {
         let member = &leading.member;
+        let powerless = if picture.in_power().is_none() {
+            "; WITHOUT A MAJORITY"
+        } else {
+            ""
+        };
         return format!(
-            "{} (node {}) at {}, term {}",
+            "{} (node {}) at {}, term {}{powerless}",
             leading.name(),
             member.node_id,
             member.client_address,
@@ -286,6 +291,18 @@ silent   b at 10.0.0.2:2379: timed out
             0,
         );
         assert!(nothing.contains("\nleader   none\n"), "{nothing}");
+    }
+
+    #[test]
+    fn a_leader_that_lost_the_others() {
+        let mut alone = replica(2, Role::Leader, 57, 1);
+        if let Ok(status) = &mut alone.answer {
+            status.peers.clear();
+        }
+        let replicas = vec![silent(1, ""), alone, silent(3, "")];
+        let page = show(&Picture { replicas }, NOW_MS);
+        let want = "\nleader   b (node 2) at 10.0.0.2:2379, term 7; WITHOUT A MAJORITY\n";
+        assert!(page.contains(want), "{page}");
     }
 
     #[test]

@@ -4,21 +4,23 @@
 //! and terminals, which have no reader that could leave; for them this waits for ever.
 
 use std::future::pending;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe::Sender;
 
 /// Returns when whoever reads the pipe at the other end of `output` has closed it.
-pub(super) async fn reader_gone(output: impl AsRawFd) {
-    // What epoll does not take is not a pipe. The file's own mode (blocking) stays as it is.
-    let Ok(output) = AsyncFd::with_interest(output, Interest::ERROR) else {
+pub(super) async fn reader_gone(output: impl AsFd) {
+    // "Unchecked" leaves the mode of the pipe, which other processes may share, as it is: blocking. Nothing is written
+    // through this handle. What epoll does not take is not a pipe.
+    let own = output.as_fd().try_clone_to_owned();
+    let Ok(pipe) = own.and_then(Sender::from_owned_fd_unchecked) else {
         return pending().await;
     };
     loop {
-        match output.ready(Interest::ERROR).await {
-            Ok(mut ready) if ready.ready().is_error() => return,
-            Ok(mut ready) => ready.clear_ready(),
+        match pipe.ready(Interest::ERROR).await {
+            Ok(ready) if ready.is_error() => return,
+            Ok(_) => tokio::task::yield_now().await,
             Err(_) => return pending().await,
         }
     }

@@ -94,7 +94,7 @@ fn wrong_usage_is_exit_code_2() {
             .concat(),
             "given twice",
         ),
-        (vec!["catalog", "collection", "describe"], "<NAME|--id <ID>>"),
+        (vec!["catalog", "collection", "describe"], "<NAME>"),
         (
             vec!["catalog", "collection", "describe", ""],
             "a value is required",
