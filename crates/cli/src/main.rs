@@ -7,6 +7,7 @@
 
 mod allocator;
 mod config;
+mod dev;
 mod exit;
 mod serve;
 mod usage;
@@ -34,6 +35,8 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum Command {
+    /// Start a whole cluster on this machine, with workers and load, to look at and to break
+    Dev(dev::Arguments),
     /// Run one replica
     Serve(serve::Arguments),
     /// Print a commented configuration file for `serve`, or check one
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     }
