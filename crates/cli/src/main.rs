@@ -7,10 +7,18 @@
 
 mod allocator;
 mod bench;
+mod catalog;
 mod config;
+mod connect;
 mod dev;
 mod exit;
+mod leader;
+mod output;
 mod serve;
+mod sessions;
+mod status;
+mod usage;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -39,19 +47,30 @@ enum Command {
     Dev(dev::Arguments),
     /// Run one replica
     Serve(serve::Arguments),
-    /// Measure: how long clients wait when the leader fails
-    Bench(bench::Arguments),
     /// Print a commented configuration file for `serve`, or check one
     Config(config::Arguments),
+    /// Show how every replica is doing
+    Status(status::Status),
+    /// Show who leads, or hand leadership over
+    Leader(leader::Arguments),
+    /// Create, change and show databases, collections, partitions and aliases
+    Catalog(catalog::Catalog),
+    /// Show the workers that hold sessions
+    Sessions(sessions::Arguments),
+    /// Show changes as they happen
+    Watch(watch::Arguments),
+    /// Measure: how long clients wait when the leader fails
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     allocator::use_huge_pages();
     // A pipe that was closed ends a command by an error of its writes, not by a panic of println.
-    match run(CommandLine::parse().command) {
+    let parsed = CommandLine::try_parse().map_err(|error| usage::failure(&error));
+    match parsed.and_then(|line| run(line.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("quorate: {failure}");
+            failure.tell();
             ExitCode::from(&failure)
         }
     }
@@ -63,6 +82,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::Status(status) => connect::block_on(status::run(status)),
+        Command::Leader(arguments) => connect::block_on(leader::run(arguments)),
+        Command::Catalog(catalog) => connect::block_on(catalog::run(catalog)),
+        Command::Sessions(arguments) => connect::block_on(sessions::run(arguments)),
+        Command::Watch(arguments) => connect::block_on(watch::run(arguments)),
     }
 }
 

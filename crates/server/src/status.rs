@@ -87,10 +87,15 @@ pub(crate) fn redirect(leadership: &Leadership) -> Option<Status> {
     Some(not_leader(message, Some(hint)))
 }
 
+/// Who leads, this replica or another.
+pub(crate) fn leader(leadership: &Leadership) -> Option<v1::LeaderHint> {
+    let leader = leadership.leader.as_ref()?;
+    Some(hint(leadership.term, leader))
+}
+
 /// Who leads, when it is another replica.
 pub(crate) fn leader_elsewhere(leadership: &Leadership) -> Option<v1::LeaderHint> {
-    let leader = leadership.leader.as_ref().filter(|_| !leadership.is_me)?;
-    Some(hint(leadership.term, leader))
+    leader(leadership).filter(|_| !leadership.is_me)
 }
 
 /// This replica is about to stop: whatever the stream was about goes on elsewhere.

@@ -148,6 +148,10 @@ async fn every_replica_pushes_a_change_of_leader() {
         .into_inner();
     let leader = answer.leader.unwrap();
     assert_eq!(leader.node_id, cluster.node(to));
+    // Who lost the answer asks again, the new leader now: what it wants is so, and nothing changes.
+    let mut there = v1::cluster_client::ClusterClient::new(cluster.channel(to));
+    let again = soon(there.transfer_leadership(request)).await.unwrap().into_inner();
+    assert_eq!(again.leader.as_ref(), Some(&leader));
     for (term, mut stream) in streams {
         let told = loop {
             let topology = soon(stream.message()).await.unwrap().unwrap();

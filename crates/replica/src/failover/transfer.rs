@@ -139,6 +139,11 @@ impl TransferTask {
             .filter(|reign| reign.leader == self.me)
             .ok_or(TransferError::NotLeader)?;
         let first = match to {
+            // It leads already: most likely a caller who lost the answer asks again, and what it wants is so.
+            Some(to) if to == self.me => {
+                let known = self.leadership.wait_for(|leadership| leadership.leader.is_some());
+                return known.await.map(|now| now.clone()).map_err(|_| TransferError::Stopped);
+            }
             Some(to) if self.voters().contains(&to) => to,
             Some(to) => return Err(TransferError::NotVoter(to)),
             None => *self.candidates().first().ok_or(TransferError::NobodyElse)?,

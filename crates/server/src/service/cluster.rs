@@ -60,7 +60,7 @@ impl v1::cluster_server::Cluster for Cluster {
         self.led.here()?;
         let now = self.led.replica().hand_over(to, deadline).await;
         let now = now.map_err(|error| status::transfer(error, &self.led.leadership()))?;
-        let leader = status::leader_elsewhere(&now);
+        let leader = status::leader(&now);
         Ok(Response::new(v1::TransferLeadershipResponse { leader }))
     }
 }

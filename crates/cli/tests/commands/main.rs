@@ -1,0 +1,13 @@
+//! The client commands through the real binary, against real replicas: what stands on standard output, what on standard
+//! error, and the exit code.
+
+#![allow(clippy::unwrap_used)]
+
+mod catalog;
+mod house;
+mod leader;
+mod listing;
+mod sessions;
+mod status;
+mod watch;
+mod wrong;
