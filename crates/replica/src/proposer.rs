@@ -248,7 +248,7 @@ impl Waiting {
             .iter()
             .map(|queued| CommandBytes(queued.entry.clone()))
             .collect();
-        self.raft.client_write_many(entries).await.ok()
+        self.raft.client_write_many(entries).await.ok().map(lasting)
     }
 
     /// Answers the proposals of a batch as their results come; gives back those that must be held.
@@ -294,6 +294,34 @@ impl Waiting {
             }
             let submitted = self.submit(&live).await;
             held = self.answers(live, submitted).await;
+        }
+    }
+}
+
+/// Raft's results, to be asked once for each proposal whatever happens: when Raft stops, its stream says so once and then
+/// panics when it is asked a second time after its end, which would end the replica as broken in an orderly shutdown.
+fn lasting(results: Results) -> Results {
+    results.fuse().boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn results_that_ended_can_be_asked_again() {
+        // As openraft makes them when it is stopped.
+        let stopped: Results = stream::unfold(Some(()), |left| async move {
+            left?;
+            Some((Err(Fatal::Stopped), None))
+        })
+        .boxed();
+        let mut results = lasting(stopped);
+        assert!(matches!(results.next().await, Some(Err(Fatal::Stopped))));
+        for _ in 0..3 {
+            assert!(results.next().await.is_none());
         }
     }
 }
