@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
 use quorate_bench::{BenchError, Fault, Options, Progress, Report};
+use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Failure, chain};
 
@@ -71,6 +72,10 @@ struct Failover {
     #[arg(long, env = "QUORATE_COMMIT")]
     commit: Option<String>,
 
+    /// Also write the client's own log to standard error, as far as this filter lets it
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -96,9 +101,21 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         // Before the long run, not after it.
         append(path, "")?;
     }
+    if let Some(filter) = &arguments.log {
+        log(filter)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(failover(arguments))
+}
+
+fn log(filter: &str) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Usage(format!("--log {filter:?}: {error}"));
+    let filter = EnvFilter::try_new(filter).map_err(|error| failed(&error))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    lines.with_ansi(false).try_init().map_err(|error| failed(&error))
 }
 
 async fn failover(arguments: Failover) -> Result<(), Failure> {
