@@ -30,6 +30,11 @@ impl Group {
         }
     }
 
+    /// Whether the replica had taken its place in the group when it was asked.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.cluster_id.is_empty() && !self.members.is_empty()
+    }
+
     /// The topology while `leadership` holds.
     pub(crate) fn topology(&self, leadership: &Leadership) -> v1::Topology {
         let leader = leadership.leader.as_ref().map(|leader| v1::LeaderHint {
@@ -311,6 +316,22 @@ mod tests {
         };
         let topology = Group::of(&forming).topology(&forming.leadership);
         assert_eq!(topology, v1::Topology::default());
+    }
+
+    #[test]
+    fn a_group_is_known_when_it_has_a_cluster_and_members() {
+        type Take = fn(&mut Status);
+        let cases: &[(&str, Take, bool)] = &[
+            ("whole", |_| {}, true),
+            ("no cluster yet", |status| status.cluster = None, false),
+            ("no members yet", |status| status.members.clear(), false),
+        ];
+        for (name, take, want) in cases {
+            let mut status = whole();
+            take(&mut status);
+            assert_eq!(Group::of(&status).is_known(), *want, "{name}");
+        }
+        assert!(!Group::default().is_known());
     }
 
     #[test]

@@ -100,8 +100,10 @@ impl TopologyWatch {
                 () = sleep_until(due) => true,
             },
         };
-        if regroup {
-            // A change of leader does without: gathering a status costs more than everything else here.
+        // A change of leader does without: gathering a status costs more than everything else here. Not so while the
+        // replica has not taken its place in the group: its members can be published a moment before that, and a stream
+        // that was opened then would name no cluster, and clients would ignore it, until the next repetition.
+        if regroup || !self.group.is_known() {
             self.members.mark_unchanged();
             self.group = Group::of(&self.replica.status());
         }
