@@ -61,6 +61,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "quorate",
         ],
     ),
+    // May import anything of ours: it exists to test it.
+    ("quorate-testkit", &["*"]),
 ];
 
 /// What the pure crate must never see, not even through another crate.

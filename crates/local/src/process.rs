@@ -173,6 +173,8 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
+            // A key on the owner's terminal is meant for the owner, who ends its replicas in its own order.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(spawn_error)?;
@@ -348,6 +350,19 @@ mod tests {
             assert_eq!(process.pid(), None);
             assert!(matches!(process.resume(), Err(LocalError::NotRunning(_))));
         }
+    }
+
+    #[tokio::test]
+    async fn keys_of_the_owner_s_terminal_do_not_reach_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let process = process(directory.path(), "sleep", &["1000"]);
+        process.start().expect("starts");
+        let pid = process
+            .pid()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        assert_eq!(rustix::process::getpgid(pid).ok(), pid);
+        process.kill().expect("is killed");
+        process.exited().await;
     }
 
     #[tokio::test]

@@ -31,13 +31,20 @@ fn listed() -> Result<Vec<Listed>, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let number: usize = std::env::args().nth(1).ok_or("give the number of the process: 0, 1 or 2")?.parse()?;
+    let number: usize = std::env::args()
+        .nth(1)
+        .ok_or("give the number of the process: 0, 1 or 2")?
+        .parse()?;
     let listed = listed()?;
     let name = listed.get(number).ok_or("the number is 0, 1 or 2")?.name.clone();
     let coordinator = Coordinator::builder()
         .name(name.as_str())
         .replicas(listed)
-        .data_dir(std::env::temp_dir().join("quorate-one-per-process").join(name.as_str()))
+        .data_dir(
+            std::env::temp_dir()
+                .join("quorate-one-per-process")
+                .join(name.as_str()),
+        )
         .bind("127.0.0.1")
         .start()
         .await?;

@@ -27,7 +27,14 @@ async fn lead(guard: LeaderGuard, name: String, steps: mpsc::Sender<String>) {
             println!("{name} stops its work: {why}");
             return;
         }
-        if steps.send(format!("{name} leads with fencing number {}, step {step}", guard.term())).await.is_err() {
+        if steps
+            .send(format!(
+                "{name} leads with fencing number {}, step {step}",
+                guard.term()
+            ))
+            .await
+            .is_err()
+        {
             return;
         }
         sleep(Duration::from_millis(50)).await;
@@ -80,7 +87,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{}", seen.recv().await.ok_or("nobody leads")?);
     }
     let line = seen.recv().await.ok_or("nobody leads")?;
-    let leader = tasks.iter().position(|(name, ..)| line.starts_with(name.as_str())).ok_or("who is that?")?;
+    let leader = tasks
+        .iter()
+        .position(|(name, ..)| line.starts_with(name.as_str()))
+        .ok_or("who is that?")?;
     let (name, stop, task) = tasks.swap_remove(leader);
     println!("stopping {name}");
     drop(stop);

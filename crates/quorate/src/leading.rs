@@ -69,15 +69,23 @@ impl LeaderGuard {
     pub async fn confirm(&self, patience: Duration) -> Result<(), NotLeading> {
         match self.replica.confirm_leadership(Instant::now() + patience).await {
             Ok(term) if term == self.term => Ok(()),
-            Ok(_) | Err(Unavailable::NotLeader { .. } | Unavailable::Stopped) => Err(NotLeading::Lost(self.term)),
-            Err(cause) => Err(NotLeading::Unconfirmed { term: self.term, cause: Arc::new(cause) }),
+            Ok(_) | Err(Unavailable::NotLeader { .. } | Unavailable::Stopped) => {
+                Err(NotLeading::Lost(self.term))
+            }
+            Err(cause) => Err(NotLeading::Unconfirmed {
+                term: self.term,
+                cause: Arc::new(cause),
+            }),
         }
     }
 }
 
 impl std::fmt::Debug for LeaderGuard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LeaderGuard").field("term", &self.term).field("is_valid", &self.is_valid()).finish_non_exhaustive()
+        f.debug_struct("LeaderGuard")
+            .field("term", &self.term)
+            .field("is_valid", &self.is_valid())
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,8 +100,14 @@ impl Coordinator {
     {
         let mut leadership = self.replica().leadership();
         loop {
-            let Ok(term) = leadership.wait_for(|now| now.serving).await.map(|now| now.term) else { return };
-            let guard = LeaderGuard { term, replica: self.replica().clone(), leadership: self.replica().leadership() };
+            let Ok(term) = leadership.wait_for(|now| now.serving).await.map(|now| now.term) else {
+                return;
+            };
+            let guard = LeaderGuard {
+                term,
+                replica: self.replica().clone(),
+                leadership: self.replica().leadership(),
+            };
             let lost = guard.clone();
             tokio::select! {
                 () = work(guard) => lost.lost().await,
@@ -116,7 +130,12 @@ mod tests {
 
     #[test]
     fn a_guard_holds_for_one_term_of_a_serving_leader() {
-        let now = |term, serving| Leadership { term: Term(term), leader: None, is_me: serving, serving };
+        let now = |term, serving| Leadership {
+            term: Term(term),
+            leader: None,
+            is_me: serving,
+            serving,
+        };
         let cases = [
             ("its own term", now(3, true), true),
             ("not serving", now(3, false), false),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
-use quorate_types::{NodeId, Term};
 use quorate_types::limits::READS_WAITING_MAX;
+use quorate_types::{NodeId, Term};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;

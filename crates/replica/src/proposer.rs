@@ -253,12 +253,14 @@ impl Waiting {
 
     /// Answers the proposals of a batch as their results come; gives back those that must be held.
     async fn answers(&self, batch: Vec<Queued>, results: Option<Results>) -> Vec<Queued> {
-        let Some(mut results) = results else {
+        let Some(results) = results else {
             for queued in batch {
                 queued.answer(Err(Unavailable::Stopped));
             }
             return Vec::new();
         };
+        // openraft ends the stream early when it stops, and does not bear being asked again.
+        let mut results = results.fuse();
         let mut held = Vec::new();
         for queued in batch {
             match results.next().await {

@@ -42,6 +42,10 @@ impl Hands {
                     self.ending.insert(place);
                 }
                 state.apply(at, Event::Deed { replica: place, deed });
+                if deed == Deed::Terminate && process.state() == ProcessState::Paused {
+                    let text = format!("replica {} is paused; it ends when it is resumed", process.name());
+                    state.apply(at, Event::Said(Tone::Warn, text));
+                }
             }
             Err(LocalError::Running(_)) if deed == Deed::Start && self.ending.contains(&place) => {
                 self.waiting.insert(place);

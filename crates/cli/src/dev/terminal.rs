@@ -90,7 +90,8 @@ pub(super) fn wants_colours() -> bool {
 fn draw(bytes: &mut Vec<u8>, lines: &[Line], colours: bool) -> io::Result<()> {
     queue!(bytes, BeginSynchronizedUpdate)?;
     for (row, line) in (0..).zip(lines) {
-        queue!(bytes, MoveTo(0, row))?;
+        // Before the text: behind a line that fills the row, the cursor still stands on its last character.
+        queue!(bytes, MoveTo(0, row), Clear(ClearType::UntilNewLine))?;
         for (tone, text) in &line.pieces {
             if let Some(attribute) = attribute(*tone) {
                 queue!(bytes, SetAttribute(attribute))?;
@@ -100,9 +101,8 @@ fn draw(bytes: &mut Vec<u8>, lines: &[Line], colours: bool) -> io::Result<()> {
             }
             queue!(bytes, Print(text), ResetColor, SetAttribute(Attribute::Reset))?;
         }
-        queue!(bytes, Clear(ClearType::UntilNewLine))?;
     }
-    queue!(bytes, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate)?;
+    queue!(bytes, EndSynchronizedUpdate)?;
     bytes.flush()
 }
 
@@ -126,6 +126,14 @@ fn colour(tone: Tone) -> Option<Color> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_cleared_behind_a_text() {
+        let lines = [Line::of(Tone::Plain, "x".repeat(80))];
+        let frame = String::from_utf8(frame(&lines, true)).expect("text");
+        let (_, behind) = frame.rsplit_once('x').expect("the text");
+        assert!(!behind.contains('K') && !behind.contains('J'), "{behind:?}");
+    }
 
     #[test]
     fn a_frame_holds_the_text_and_colours_only_on_request() {

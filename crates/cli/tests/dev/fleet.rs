@@ -72,6 +72,20 @@ impl Fleet {
         drop(self.stdin.take());
     }
 
+    /// Closes the other end of its output, and makes it say something until it has noticed.
+    pub fn look_away(&mut self) {
+        // The reader sees this at the next line.
+        let (_, nothing) = channel();
+        self.lines = nothing;
+        let began = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < LONG, "it talks to nobody");
+            // It may end meanwhile.
+            let _ = writeln!(self.stdin.as_mut().unwrap(), "help");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits for a line that contains `text`, beyond those that were read, and returns it.
     pub fn until(&mut self, text: &str) -> String {
         let began = Instant::now();

@@ -73,6 +73,13 @@ fn the_end_of_the_input_ends_nothing() {
 }
 
 #[test]
+fn an_output_that_nobody_reads_ends_it() {
+    let mut fleet = Fleet::running(&["--replicas", "1", "--workers", "0"]);
+    fleet.look_away();
+    fleet.ends_clean();
+}
+
+#[test]
 fn a_given_directory_is_kept_and_goes_on() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("cluster");

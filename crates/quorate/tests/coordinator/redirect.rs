@@ -150,7 +150,10 @@ async fn every_replica_pushes_a_change_of_leader() {
     assert_eq!(leader.node_id, cluster.node(to));
     // Who lost the answer asks again, the new leader now: what it wants is so, and nothing changes.
     let mut there = v1::cluster_client::ClusterClient::new(cluster.channel(to));
-    let again = soon(there.transfer_leadership(request)).await.unwrap().into_inner();
+    let again = soon(there.transfer_leadership(request))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(again.leader.as_ref(), Some(&leader));
     for (term, mut stream) in streams {
         let told = loop {
@@ -258,6 +261,8 @@ async fn calls_are_held_while_nobody_leads_and_answered_at_their_deadline() {
     cluster.start_one(other).await;
     match soon(held).await.unwrap() {
         Ok(created) => assert!(created.into_inner().collection_id > 0),
+        // It may have been in the log of the leader that lost its group, and be decided by the next one.
+        Err(status) if trailer(&status, "quorate-outcome") == Some("unknown") => {}
         Err(status) => {
             let seen: Vec<_> = cluster.running().map(|one| one.replica().status()).collect();
             let address = trailer(&status, "quorate-leader-address");

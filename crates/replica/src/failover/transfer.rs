@@ -142,7 +142,10 @@ impl TransferTask {
             // It leads already: most likely a caller who lost the answer asks again, and what it wants is so.
             Some(to) if to == self.me => {
                 let known = self.leadership.wait_for(|leadership| leadership.leader.is_some());
-                return known.await.map(|now| now.clone()).map_err(|_| TransferError::Stopped);
+                return known
+                    .await
+                    .map(|now| now.clone())
+                    .map_err(|_| TransferError::Stopped);
             }
             Some(to) if self.voters().contains(&to) => to,
             Some(to) => return Err(TransferError::NotVoter(to)),

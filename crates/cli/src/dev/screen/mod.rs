@@ -33,7 +33,7 @@ pub(super) fn screen(state: &State, width: usize, height: usize) -> Vec<Line> {
     lines.push(Line::default());
     lines.extend(table::table(state, width, true));
     lines.extend(selected(state));
-    lines.push(Line::default());
+    lines.push(warnings(state));
     lines.extend(load(state));
     lines.push(Line::default());
     lines.extend(failover(state, width));
@@ -62,10 +62,7 @@ pub(super) fn report(state: &State, width: usize) -> Vec<Line> {
     lines.extend(table::table(state, width, false));
     lines.extend(load(state));
     lines.extend(failover(state, usize::MAX));
-    for replica in &state.replicas {
-        let warnings = replica.status.iter().flat_map(|(_, status)| &status.warnings);
-        lines.extend(warnings.map(|text| Line::of(Tone::Warn, format!("{}: {text}", replica.place.name))));
-    }
+    lines.extend(Some(warnings(state)).filter(|line| line.width() > 0));
     lines
 }
 
@@ -97,11 +94,18 @@ fn leader(state: &State) -> Line {
         (Stage::Stopping, ..) => Line::of(Tone::Warn, "stopping"),
         (Stage::Starting(what), ..) => Line::of(Tone::Warn, format!("starting: {what}")),
         (Stage::Running, Some((leader, since)), _) => {
-            let for_ms = clock(state.now.since(since));
-            Line::of(Tone::Good, format!("leader {}", state.name(leader.node))).then(
+            let time = clock(state.now.since(since));
+            // Clients believe in it until they hear of another.
+            let answers = state.answers(leader.node);
+            let (tone, silent) = if answers {
+                (Tone::Good, "")
+            } else {
+                (Tone::Warn, " does not answer")
+            };
+            Line::of(tone, format!("leader {}{silent}", state.name(leader.node))).then(
                 Tone::Plain,
                 format!(
-                    "  term {}  for {for_ms}  failovers {}",
+                    "  term {}  for {time}  failovers {}",
                     leader.term, state.failovers
                 ),
             )
@@ -139,6 +143,23 @@ fn selected(state: &State) -> Option<Line> {
         place.name, place.http_address, place.log
     );
     Some(Line::of(Tone::Dim, text))
+}
+
+/// What the replicas warn of, in one line; empty when all is well.
+fn warnings(state: &State) -> Line {
+    let running = state
+        .replicas
+        .iter()
+        .filter_map(|replica| Some((replica, replica.fresh(state.now)?)));
+    let warned = running.flat_map(|(replica, status)| {
+        let name = &replica.place.name;
+        status.warnings.iter().map(move |text| format!("{name}: {text}"))
+    });
+    let warned: Vec<String> = warned.collect();
+    match warned.as_slice() {
+        [] => Line::default(),
+        warned => Line::of(Tone::Warn, format!("    ! {}", warned.join("; "))),
+    }
 }
 
 fn load(state: &State) -> Vec<Line> {

@@ -241,6 +241,14 @@ fn the_second_line_says_what_the_cluster_does() {
     let mut state = lived(3);
     let cases = [
         (None, "leader b  term 2  for 0:00  failovers 1"),
+        (
+            Some(Event::Process {
+                replica: 1,
+                pid: Some(4_001),
+                life: Life::Paused,
+            }),
+            "leader b does not answer  term 2  for 0:01  failovers 1",
+        ),
         (Some(Event::Leader(None)), "nobody leads for 500 ms"),
         (
             Some(Event::Stage(Stage::Starting("waiting for a leader".to_owned()))),
@@ -256,6 +264,26 @@ fn the_second_line_says_what_the_cluster_does() {
         let lines = shown(&state, 80, 24);
         assert_eq!(lines[1], want);
     }
+}
+
+#[test]
+fn warnings_are_shown_while_they_are_news() {
+    let mut state = lived(3);
+    let answer = v1::StatusResponse {
+        warnings: vec!["node 1 cannot be reached".to_owned()],
+        ..Default::default()
+    };
+    state.apply(
+        ms(62_000),
+        Event::Status {
+            replica: 1,
+            answer: Ok(Box::new(answer)),
+        },
+    );
+    let line = |state: &State| shown(state, 80, 24)[9].clone();
+    assert_eq!(line(&state), "    ! b: node 1 cannot be reached");
+    state.apply(ms(70_000), Event::Tick);
+    assert_eq!(line(&state), "");
 }
 
 #[test]

@@ -166,6 +166,14 @@ impl State {
         self.selected = (self.selected + length).saturating_add_signed(by) % length;
     }
 
+    /// The replica with this id has answered lately.
+    pub(super) fn answers(&self, node: u64) -> bool {
+        let place = self
+            .place_of_node(node)
+            .and_then(|place| self.replicas.get(place));
+        place.is_some_and(|replica| replica.fresh(self.now).is_some())
+    }
+
     /// The name of the replica with this id.
     pub(super) fn name(&self, node: u64) -> String {
         let place = self
