@@ -36,6 +36,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("quorate-local", &["quorate-types", "quorate-client"]),
     (
+        "quorate-bench",
+        &["quorate-types", "quorate-host", "quorate-client", "quorate-local"],
+    ),
+    (
         "quorate",
         &[
             "quorate-types",
@@ -53,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "quorate-api",
             "quorate-client",
             "quorate-local",
+            "quorate-bench",
             "quorate",
         ],
     ),

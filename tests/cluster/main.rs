@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests end at what they did not expect")]
 
 mod crash;
+mod hostile;
+mod planned;
 mod support;
+mod wrong;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use quorate_client::Client;
 use quorate_local::{Cluster, Plan, Process};
 use quorate_testkit::agree::agree;
 use quorate_testkit::load::{Load, Recorded, Shape};
@@ -73,6 +72,8 @@ impl Running {
     pub(crate) async fn load(&self, prefix: &str) -> Load {
         let shape = Shape {
             prefix: prefix.to_owned(),
+            // A call may wait for a whole cluster that is started again on a busy machine.
+            deadline: LONG,
             ..Shape::default()
         };
         Load::start(&self.seeds(), shape).await.unwrap()
@@ -115,13 +116,6 @@ impl Running {
         agree(&client, &nodes, LONG).await.unwrap();
         client.close().await;
     }
-
-    pub(crate) fn impatient(&self, deadline: Duration) -> Client {
-        Client::builder(self.seeds())
-            .deadline(deadline)
-            .connect()
-            .unwrap()
-    }
 }
 
 impl Drop for Running {
@@ -133,4 +127,11 @@ impl Drop for Running {
             eprintln!("logs and data are kept in {}", directory.keep().display());
         }
     }
+}
+
+/// Waits until the process has ended.
+pub(crate) async fn ended(process: &Process) {
+    tokio::time::timeout(LONG, process.exited())
+        .await
+        .expect("it ends soon");
 }

@@ -24,7 +24,10 @@ pub(crate) fn set(since_epoch: Duration) {
 /// # Safety
 /// As the original: `time` must be valid for a write, or null.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "the one way to the standard library's clocks is the C library's function")]
+#[expect(
+    unsafe_code,
+    reason = "the one way to the standard library's clocks is the C library's function"
+)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int {
     let now = NOW_NS.load(Ordering::Relaxed);
@@ -36,6 +39,11 @@ unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::time
     let seconds = libc::time_t::try_from(now / 1_000_000_000).unwrap_or_default();
     let nanoseconds = libc::c_long::try_from(now % 1_000_000_000).unwrap_or_default();
     // SAFETY: the caller promises that `time` is valid, and it is not null.
-    unsafe { time.write(libc::timespec { tv_sec: seconds, tv_nsec: nanoseconds }) };
+    unsafe {
+        time.write(libc::timespec {
+            tv_sec: seconds,
+            tv_nsec: nanoseconds,
+        })
+    };
     0
 }

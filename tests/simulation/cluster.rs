@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::clock;
 use super::faults::{Faults, Victim, Victims};
-use super::load::{self, CLIENTS, LOAD_UNTIL};
+use super::load::{self, CLIENTS, LOAD_UNTIL, READERS};
 use super::network::{LIVENESS_PORT, Rules, SimNetwork};
 use super::oracle::{Account, Oracle};
 
@@ -185,6 +185,7 @@ pub(crate) fn run(seed: u64) -> Report {
     clock::set(EPOCH);
     let shape = Shape::draw(seed);
     let oracle = Oracle::default();
+    print_on_panic(&oracle);
     oracle.note(Duration::ZERO, &format!("seed {seed}: {shape:?}"));
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -213,6 +214,15 @@ pub(crate) fn run(seed: u64) -> Report {
     verdict(oracle.finish(), faults.injected)
 }
 
+/// A panic anywhere ends the run: what led to it must not be lost.
+fn print_on_panic(oracle: &Oracle) {
+    let oracle = oracle.clone();
+    std::panic::set_hook(Box::new(move |panic| {
+        print!("{}", oracle.trace());
+        eprintln!("{panic}");
+    }));
+}
+
 fn start(sim: &mut turmoil::Sim<'_>, shape: Shape, oracle: &Oracle) -> Victims {
     let rules = Rules::default();
     let mut hosts = Vec::new();
@@ -234,7 +244,9 @@ fn start(sim: &mut turmoil::Sim<'_>, shape: Shape, oracle: &Oracle) -> Victims {
         };
         sim.host(*name, move || host.clone().run());
     }
-    let clients: Vec<String> = (0..CLIENTS).map(|number| format!("client{number}")).collect();
+    let clients: Vec<String> = (0..CLIENTS + READERS)
+        .map(|number| format!("client{number}"))
+        .collect();
     for (number, name) in clients.iter().enumerate() {
         let network: Arc<dyn Network> = Arc::new(SimNetwork {
             host: name.clone(),

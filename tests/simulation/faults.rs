@@ -20,6 +20,7 @@ const SLOW: Duration = Duration::from_millis(90);
 /// What the faults are done to.
 pub(crate) struct Victims {
     pub(crate) hosts: Vec<Victim>,
+    /// The last one only reads.
     pub(crate) clients: Vec<String>,
     pub(crate) rules: Rules,
     pub(crate) oracle: Oracle,
@@ -53,6 +54,8 @@ enum Broken {
     Links,
     /// The disk answers when this is over.
     Stalled(usize),
+    /// All disks stall, and when this is over everybody loses power: what was not on disk must not have been promised.
+    Doomed,
 }
 
 impl Broken {
@@ -172,6 +175,16 @@ impl Faults {
         sim.crash(victim.name);
     }
 
+    fn all_lose_power(&mut self, sim: &mut turmoil::Sim<'_>) {
+        for host in 0..self.victims.hosts.len() {
+            self.lose_power(sim, host);
+            let back = sim.elapsed() + Duration::from_millis(self.rng.random_range(100..1_500));
+            self.broken.push((back, Broken::PowerLost(host)));
+        }
+        self.injected += 1;
+        self.note(sim, "everybody loses power");
+    }
+
     fn mend(&mut self, sim: &mut turmoil::Sim<'_>, broken: Broken) {
         match broken {
             Broken::Killed(host) => self.restart(sim, host),
@@ -224,10 +237,21 @@ impl Faults {
                 self.note(sim, &format!("the disk of {} goes on", self.name(host)));
                 self.victims.hosts[host].disk.stall(false);
             }
+            Broken::Doomed => {
+                if sim.elapsed() < CALM_FROM {
+                    self.all_lose_power(sim);
+                }
+                for victim in &self.victims.hosts {
+                    victim.disk.stall(false);
+                }
+            }
         }
     }
 
     fn break_something(&mut self, sim: &mut turmoil::Sim<'_>, now: Duration) {
+        if self.broken.iter().any(|(_, broken)| *broken == Broken::Doomed) {
+            return;
+        }
         let host = self.pick();
         let name = self.name(host);
         let mut until = now + Duration::from_millis(self.rng.random_range(100..2_500));
@@ -249,15 +273,17 @@ impl Faults {
                 (format!("{name} loses power"), Broken::PowerLost(host))
             }
             35..=37 if down == 0 && !network_is_broken => {
-                for host in 0..self.victims.hosts.len() {
-                    self.lose_power(sim, host);
-                    let back = now + Duration::from_millis(self.rng.random_range(100..1_500));
-                    self.broken.push((back, Broken::PowerLost(host)));
-                }
-                self.injected += 1;
-                return self.note(sim, "everybody loses power");
+                self.all_lose_power(sim);
+                return;
             }
-            38..=47 if may_go_down => {
+            38..=41 if down == 0 && !network_is_broken => {
+                for victim in &self.victims.hosts {
+                    victim.disk.stall(true);
+                }
+                until = now + Duration::from_millis(self.rng.random_range(50..500));
+                ("all disks stall".to_owned(), Broken::Doomed)
+            }
+            42..=47 if may_go_down => {
                 self.victims.hosts[host].stop.send_replace(true);
                 until += Duration::from_secs(1);
                 (format!("{name} is asked to stop"), Broken::Stopping(host))
@@ -291,7 +317,7 @@ impl Faults {
     fn cut_something(&mut self, sim: &turmoil::Sim<'_>, host: usize) -> String {
         let name = self.name(host);
         let others = self.others(host, false);
-        match self.rng.random_range(0..5) {
+        match self.rng.random_range(0..8) {
             0 => {
                 for other in self.others(host, true) {
                     self.cut(sim, name, &other);
@@ -309,8 +335,21 @@ impl Faults {
                 self.cut(sim, name, other);
                 format!("{name} and {other} are cut off from each other")
             }
+            // An old leader that somebody still asks, while the others elect a new one: who reads there must not be told
+            // what is no longer true.
+            3..=5 => {
+                let mut there = self.others(host, true);
+                let reader = there.pop().unwrap_or_default();
+                for other in &there {
+                    self.cut(sim, name, other);
+                }
+                for other in self.others(host, false) {
+                    self.cut(sim, &reader, &other);
+                }
+                format!("{name} and {reader} are cut off from everybody else")
+            }
             // A dial needs both ways, so that both kinds count as a cut.
-            3 => {
+            6 => {
                 for other in others {
                     self.victims
                         .rules

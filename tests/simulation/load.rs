@@ -14,6 +14,8 @@ use super::faults::CALM_FROM;
 use super::oracle::Oracle;
 
 pub(crate) const CLIENTS: usize = 3;
+/// Clients that only read: one that waits for the answer to a write reads nothing meanwhile.
+pub(crate) const READERS: usize = 2;
 /// Beyond this time a client begins nothing new.
 pub(crate) const LOAD_UNTIL: Duration = Duration::from_secs(29);
 /// From here on every call must be answered: the longest fault is over, and so is what TCP makes of it.
@@ -23,6 +25,8 @@ const CALM_ANSWERS_MIN: u64 = 10;
 const COLLECTION: &str = "things";
 /// A call that gets no answer for this long is given up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+/// A read that gets no answer for this long is given up by a reader, which then asks anew.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn now() -> Duration {
     turmoil::sim_elapsed().unwrap_or_default()
@@ -52,16 +56,18 @@ fn collection(name: String) -> v1::CreateCollectionRequest {
     }
 }
 
-/// One client's life.
+/// One client's life. Those from number [`CLIENTS`] on only read.
 pub(crate) async fn run(
     number: usize,
     seeds: Vec<String>,
     network: Arc<dyn Network>,
     oracle: Oracle,
 ) -> turmoil::Result {
+    let is_reader = number >= CLIENTS;
+    let deadline = if is_reader { READ_TIMEOUT } else { CALL_TIMEOUT };
     let client = Client::builder(seeds)
         .network(network)
-        .deadline(CALL_TIMEOUT)
+        .deadline(deadline)
         .connect()?;
     let mut life = Life {
         client,
@@ -83,7 +89,11 @@ pub(crate) async fn run(
     let mut calm_answers = 0;
     while now() < LOAD_UNTIL {
         let began = now();
-        let answered = life.act().await;
+        let answered = if is_reader {
+            life.read().await
+        } else {
+            life.act().await
+        };
         if began >= SERVES_FROM {
             if answered {
                 calm_answers += 1;
@@ -160,6 +170,14 @@ impl Life {
             68..=83 => self.read_counters().await,
             84..=98 => self.read_name().await,
             _ => self.transfer().await,
+        }
+    }
+
+    async fn read(&self) -> bool {
+        if entropy::random_u64().is_multiple_of(2) {
+            self.read_counters().await
+        } else {
+            self.read_name().await
         }
     }
 

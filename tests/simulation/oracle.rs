@@ -265,6 +265,13 @@ impl Oracle {
         self.lock().applied.clone()
     }
 
+    /// The trace so far; nothing when it is just being written.
+    pub(crate) fn trace(&self) -> String {
+        self.0
+            .try_lock()
+            .map_or_else(|_| String::new(), |mut state| std::mem::take(&mut state.trace))
+    }
+
     pub(crate) fn finish(&self) -> Account {
         let mut state = self.lock();
         Account {

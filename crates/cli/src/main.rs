@@ -6,6 +6,7 @@
 //! knowledge that a library has not; commands parse, call and print.
 
 mod allocator;
+mod bench;
 mod catalog;
 mod config;
 mod connect;
@@ -16,6 +17,7 @@ mod output;
 mod serve;
 mod sessions;
 mod status;
+mod usage;
 mod watch;
 
 use std::process::ExitCode;
@@ -57,12 +59,15 @@ enum Command {
     Sessions(sessions::Arguments),
     /// Show changes as they happen
     Watch(watch::Arguments),
+    /// Measure: how long clients wait when the leader fails
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     allocator::use_huge_pages();
     // A pipe that was closed ends a command by an error of its writes, not by a panic of println.
-    match run(CommandLine::parse().command) {
+    let parsed = CommandLine::try_parse().map_err(|error| usage::failure(&error));
+    match parsed.and_then(|line| run(line.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
@@ -75,6 +80,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Status(status) => connect::block_on(status::run(status)),
         Command::Leader(arguments) => connect::block_on(leader::run(arguments)),

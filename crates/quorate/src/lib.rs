@@ -32,16 +32,18 @@
 mod builder;
 mod coordinator;
 mod error;
+mod leading;
 mod listen;
 
 pub use builder::Builder;
 pub use coordinator::Coordinator;
 pub use error::StartError;
+pub use leading::{LeaderGuard, NotLeading};
 
 pub use quorate_host::{Clock, Network, SystemClock, Tcp};
 pub use quorate_replica::{
     ConfigError, Fault, Leader, LeaderChange, Leadership, Listed, Profile, Readiness, Replica, Role,
-    SnapshotEvery, Status, UnknownProfile, chain,
+    SnapshotEvery, Status, Unavailable, UnknownProfile, chain,
 };
 pub use quorate_store::{MemoryDisk, MemoryLatency, MemoryStore, OpenError, Store};
-pub use quorate_types::{AddressError, MemberName, NameError};
+pub use quorate_types::{AddressError, MemberName, NameError, Term};

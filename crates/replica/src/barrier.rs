@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
-use quorate_types::NodeId;
+use quorate_types::{NodeId, Term};
 use quorate_types::limits::READS_WAITING_MAX;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -22,7 +22,7 @@ use crate::unavailable::Unavailable;
 /// While nobody leads, waiting reads look again at least this often.
 const HOLD_RECHECK: Duration = Duration::from_millis(5);
 
-type Passed = oneshot::Sender<Result<(), Unavailable>>;
+type Passed = oneshot::Sender<Result<Term, Unavailable>>;
 
 /// Asks for barriers; cheap to clone.
 #[derive(Clone)]
@@ -57,7 +57,8 @@ impl Barrier {
     }
 
     /// Waits until this replica is proven to lead at a moment after this call, and has applied what was committed then.
-    pub(crate) async fn pass(&self, deadline: Instant) -> Result<(), Unavailable> {
+    /// Gives the term in which it led.
+    pub(crate) async fn pass(&self, deadline: Instant) -> Result<Term, Unavailable> {
         let (passed, outcome) = oneshot::channel();
         match self.waiting.try_send(passed) {
             Ok(()) => {}
@@ -114,10 +115,11 @@ impl BarrierTask {
     }
 
     /// One round, repeated through an election. Returns early when all its readers have given up.
-    async fn confirm(&mut self, round: &mut Vec<Passed>) -> Result<(), Unavailable> {
+    async fn confirm(&mut self, round: &mut Vec<Passed>) -> Result<Term, Unavailable> {
         loop {
             match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-                Ok(_) => return Ok(()),
+                // A read id is of the leader's own term: its first entry is part of it.
+                Ok(read) => return Ok(Term(read.committed_leader_id().term)),
                 Err(RaftError::Fatal(_)) => return Err(Unavailable::Stopped),
                 Err(RaftError::APIError(error)) => {
                     let leadership = self.leadership.borrow_and_update().clone();

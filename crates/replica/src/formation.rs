@@ -4,7 +4,8 @@
 //! only a majority) answer that they are empty and have the same list; then all compute the same members and the same
 //! cluster id, so it does not matter who is first. It goes along with a group that has formed already only when that group's
 //! members name this very data directory. A directory that the group does not know (a wiped volume) must not vote under
-//! the old name: it stops with a sentence that says so. While it waits, it says for whom.
+//! the old name: it stops with a sentence that says so. While it waits, it says for whom. A replica whose directory names
+//! a place takes it at once, and stops when it turns out that a majority of its list belongs to another cluster.
 //!
 //! Left out on purpose: joining, replacing and removing members.
 
@@ -29,6 +30,8 @@ use crate::replica::Group;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two rounds of questions.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between two rounds in which a replica with a place asks whether it stands among strangers.
+const LOOK_AROUND_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// While it waits, the replica says for whom this often, in rounds.
 const SAY_EVERY_ROUNDS: u32 = 50;
 
@@ -150,6 +153,62 @@ impl Formed {
             sleep(ROUND_PAUSE.mul_f64(0.5 + entropy::random_fraction())).await;
         }
     }
+
+    /// Asks the listed peers which cluster they are of until a majority is known, and gives the fault when it is another
+    /// than `mine`. Two clusters with replicas of the same names would otherwise never notice that a directory was
+    /// mixed up: the stranger would wait for votes for ever.
+    pub(crate) async fn look_around(&self, mine: ClusterId, network: &Arc<dyn Network>) -> Option<Fault> {
+        let mut pause = ROUND_PAUSE;
+        loop {
+            let mut answers = BTreeMap::new();
+            for peer in self.listed.iter().filter(|peer| peer.name != self.name) {
+                if let Ok(answer) = ask(peer, network).await
+                    && let Some(cluster) = answer.cluster
+                {
+                    answers.insert(peer.name.clone(), cluster);
+                }
+            }
+            match company(mine, self.listed.len(), &answers) {
+                Company::Ours => return None,
+                Company::Strangers(why) => return Some(Fault::Formation { why }),
+                Company::Unknown => {}
+            }
+            sleep(pause.mul_f64(0.5 + entropy::random_fraction())).await;
+            pause = (pause * 2).min(LOOK_AROUND_PAUSE_MAX);
+        }
+    }
+}
+
+/// Of which cluster a majority of the list is, as far as that is known. Pure.
+#[derive(Debug, PartialEq, Eq)]
+enum Company {
+    /// Our own: this replica is where it belongs.
+    Ours,
+    /// Another: this replica is a stranger, and will never be anything else.
+    Strangers(String),
+    /// Too few have answered.
+    Unknown,
+}
+
+fn company(mine: ClusterId, listed: usize, answers: &BTreeMap<MemberName, ClusterId>) -> Company {
+    let is_majority = |count: usize| count * 2 > listed;
+    let of = |cluster: ClusterId| answers.iter().filter(move |(_, other)| **other == cluster);
+    // This replica counts for its own cluster: a single stranger in the list must not stop those who belong together.
+    if is_majority(1 + of(mine).count()) {
+        return Company::Ours;
+    }
+    let others = answers
+        .values()
+        .find(|other| **other != mine && is_majority(of(**other).count()));
+    let Some(other) = others else {
+        return Company::Unknown;
+    };
+    let names: Vec<String> = of(*other).map(|(name, _)| name.to_string()).collect();
+    Company::Strangers(format!(
+        "the data directory is of another cluster: it belongs to {mine}, and {} to {other}; give this replica the \
+         directory that it had among them, or the list of its own cluster",
+        names.join(", ")
+    ))
 }
 
 fn names(listed: &[Listed]) -> Vec<String> {
@@ -478,5 +537,44 @@ mod tests {
         assert!(known_place(&name("b"), directory.clone()).is_ok());
         let fault = known_place(&name("a"), directory).expect_err("another name");
         assert!(fault.to_string().contains("is that of replica b"), "{fault}");
+    }
+
+    #[test]
+    fn a_replica_is_a_stranger_only_among_a_majority_of_another_cluster() {
+        let (mine, other, third) = (ClusterId(1), ClusterId(2), ClusterId(3));
+        let cases: &[(&str, usize, &[ClusterId], &str)] = &[
+            ("alone", 1, &[], "ours"),
+            ("nobody answers", 3, &[], "unknown"),
+            ("one of ours", 3, &[mine], "ours"),
+            ("one stranger", 3, &[other], "unknown"),
+            ("a stranger and one of ours", 3, &[other, mine], "ours"),
+            ("two strangers", 3, &[other, other], "strangers"),
+            ("two of different clusters", 3, &[other, third], "unknown"),
+            ("two strangers of five", 5, &[other, other], "unknown"),
+            (
+                "three strangers of five",
+                5,
+                &[other, other, mine, other],
+                "strangers",
+            ),
+        ];
+        for (case, listed, clusters, want) in cases {
+            let answers = clusters
+                .iter()
+                .zip('b'..)
+                .map(|(cluster, who)| (name(&who.to_string()), *cluster));
+            let got = match company(mine, *listed, &answers.collect()) {
+                Company::Ours => "ours",
+                Company::Unknown => "unknown",
+                Company::Strangers(why) => {
+                    assert!(
+                        why.contains("of another cluster") && !why.contains('\n'),
+                        "{case}: {why}"
+                    );
+                    "strangers"
+                }
+            };
+            assert_eq!(got, *want, "{case}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use quorate_host::{Listener, entropy, incoming};
 use quorate_machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, RequestId};
 use quorate_store::{Identity as Directory, Store};
 use quorate_types::limits::PEER_MESSAGE_BYTES_MAX;
-use quorate_types::{BootId, Member, NodeId, Revision};
+use quorate_types::{BootId, Member, NodeId, Revision, Term};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -238,6 +238,14 @@ impl Replica {
         Ok(group.published.image())
     }
 
+    /// Proves that this replica led at a moment after this call, by an exchange with a majority, and gives the term.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: another leads, or no majority answered before `deadline`.
+    pub async fn confirm_leadership(&self, deadline: Instant) -> Result<Term, Unavailable> {
+        self.group()?.barrier.pass(deadline).await
+    }
+
     /// Whatever state this replica has.
     ///
     /// # Errors
@@ -411,6 +419,18 @@ impl Start {
             feature_level_max: FEATURE_LEVEL_MAX,
         };
         self.identity.send_replace(Some(identity));
+        let (formed, network) = (
+            Arc::clone(&self.inner.formed),
+            Arc::clone(&self.surroundings.network),
+        );
+        let (faults, stop) = (self.inner.faults.clone(), self.inner.work.stop.clone());
+        self.inner.work.spawn(async move {
+            tokio::select! {
+                Some(fault) = formed.look_around(identity.cluster, &network) => faults.raise(fault),
+                () = stop.cancelled() => {}
+                else => {}
+            }
+        });
         self.join(place, identity).await
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_host::{Network, Stream, entropy};
-use quorate_types::Member;
+use quorate_types::{ClusterId, Member, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,11 +37,12 @@ pub(crate) async fn keep_link(
     board: Arc<Board>,
     stop: CancellationToken,
 ) {
-    let link = Link {
+    let mut link = Link {
         peer,
         me,
         network,
         board,
+        stranger: None,
     };
     tokio::select! {
         () = link.run() => {}
@@ -54,10 +55,12 @@ struct Link {
     me: Identity,
     network: Arc<dyn Network>,
     board: Arc<Board>,
+    /// Who answered in the peer's place at last, so that it is told once and not at every dial.
+    stranger: Option<(ClusterId, NodeId)>,
 }
 
 impl Link {
-    async fn run(&self) {
+    async fn run(&mut self) {
         let mut pause = PAUSE.0;
         loop {
             if self.round().await {
@@ -71,7 +74,7 @@ impl Link {
     }
 
     /// Tries every place once; true when a link stood.
-    async fn round(&self) -> bool {
+    async fn round(&mut self) -> bool {
         if let Some(address) = self.board.dial_first(self.peer.node)
             && self.try_address(address).await
         {
@@ -91,7 +94,7 @@ impl Link {
     }
 
     /// Dials one address and serves the link if it stands; true when it stood.
-    async fn try_address(&self, address: SocketAddr) -> bool {
+    async fn try_address(&mut self, address: SocketAddr) -> bool {
         let dialed = timeout(DIAL_TIMEOUT, self.network.dial(&address.to_string())).await;
         let mut stream = match dialed {
             Ok(Ok(stream)) => stream,
@@ -106,12 +109,16 @@ impl Link {
             Ok(Err(_)) | Err(_) => return false,
         };
         if theirs.cluster != self.me.cluster || theirs.node != self.peer.node {
-            tracing::warn!(
-                peer = %self.peer, %address, node = %theirs.node, cluster = %theirs.cluster,
-                "another replica answers at this peer's liveness address; check the addresses"
-            );
+            let stranger = Some((theirs.cluster, theirs.node));
+            if std::mem::replace(&mut self.stranger, stranger) != stranger {
+                tracing::warn!(
+                    peer = %self.peer, %address, node = %theirs.node, cluster = %theirs.cluster,
+                    "another replica answers at this peer's liveness address; check the addresses"
+                );
+            }
             return false;
         }
+        self.stranger = None;
         self.board.feature_level(self.peer.node, theirs.feature_level_max);
         self.tell(Sign::Hello(theirs.boot, address));
         let ended = self.echo(stream).await;

@@ -1,0 +1,8 @@
+//! The bench's clock: the machine's monotonic one, which the replicas' phases use as well.
+
+use quorate_host::{Clock, SystemClock};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub(crate) fn now_ns() -> u64 {
+    SystemClock.monotonic_ns()
+}

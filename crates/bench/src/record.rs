@@ -1,0 +1,111 @@
+//! What became of each write of a round.
+//!
+//! Promises: every write that was due is here, with the moments (`CLOCK_MONOTONIC`, nanoseconds) at which it was due,
+//! was handed to the client, and was answered. Left out on purpose: judging; see [`crate::gap`] and [`crate::judge`].
+
+/// Writes of a round, by sequence.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Records {
+    writes: Vec<Write>,
+    /// Writes that were due and never left, because the client process was too far behind.
+    skipped: u64,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) sequence: u64,
+    pub(crate) due_ns: u64,
+    pub(crate) sent_ns: u64,
+    pub(crate) end: End,
+}
+
+/// How a write ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Acknowledged, with whatever the system gave in return.
+    Acked { at_ns: u64, receipt: u64 },
+    /// The caller got an error.
+    Failed { why: String },
+}
+
+impl Records {
+    pub(crate) fn add(&mut self, write: Write) {
+        self.writes.push(write);
+    }
+
+    pub(crate) fn skip(&mut self, skipped: u64) {
+        self.skipped += skipped;
+    }
+
+    pub(crate) fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// Sequence and receipt of each acknowledged write.
+    pub(crate) fn acked(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.writes.iter().filter_map(|write| match write.end {
+            End::Acked { receipt, .. } => Some((write.sequence, receipt)),
+            End::Failed { .. } => None,
+        })
+    }
+
+    /// Sequence and reason of each failed write.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.writes.iter().filter_map(|write| match &write.end {
+            End::Failed { why } => Some((write.sequence, why.as_str())),
+            End::Acked { .. } => None,
+        })
+    }
+
+    /// Writes that left more than `slack_ns` after they were due, or not at all.
+    pub(crate) fn late(&self, slack_ns: u64) -> u64 {
+        let late = |write: &&Write| write.sent_ns.saturating_sub(write.due_ns) > slack_ns;
+        self.writes.iter().filter(late).count() as u64 + self.skipped
+    }
+
+    /// The longest time that a write left after it was due.
+    pub(crate) fn latest_ns(&self) -> u64 {
+        let lateness = |write: &Write| write.sent_ns.saturating_sub(write.due_ns);
+        self.writes.iter().map(lateness).max().unwrap_or(0)
+    }
+}
+
+impl Write {
+    /// When it was acknowledged.
+    pub(crate) fn acked_ns(&self) -> Option<u64> {
+        match self.end {
+            End::Acked { at_ns, .. } => Some(at_ns),
+            End::Failed { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(due_ns: u64, sent_ns: u64) -> Write {
+        let end = End::Acked {
+            at_ns: sent_ns + 1,
+            receipt: 0,
+        };
+        Write {
+            sequence: 0,
+            due_ns,
+            sent_ns,
+            end,
+        }
+    }
+
+    #[test]
+    fn late_writes_are_counted() {
+        let mut records = Records::default();
+        for (due_ns, sent_ns) in [(0, 0), (10, 15), (20, 26), (30, 29), (40, 60)] {
+            records.add(write(due_ns, sent_ns));
+        }
+        records.skip(2);
+        assert_eq!(records.late(5), 4);
+        assert_eq!(records.latest_ns(), 20);
+    }
+}
