@@ -21,6 +21,8 @@ use crate::exit::Failure;
 /// Runs the replica until it is told to stop.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = Settings::read(arguments)?;
+    // Before the first log line, so that a wrong configuration is told in one line.
+    settings.builder().check().map_err(|error| run::failure(&error))?;
     log::start(&settings)?;
     if let Some(parent) = arguments.stop_with_parent {
         process::stop_with_parent(parent)?;

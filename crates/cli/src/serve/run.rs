@@ -52,7 +52,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
 }
 
-fn failure(error: &StartError) -> Failure {
+pub(super) fn failure(error: &StartError) -> Failure {
     let line = chain(error);
     match error {
         StartError::NoName
