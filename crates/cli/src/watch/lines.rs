@@ -17,7 +17,10 @@ use crate::sessions;
 /// A line of JSON.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[allow(clippy::large_enum_variant, reason = "made, printed and dropped one at a time")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made, printed and dropped one at a time"
+)]
 enum Line {
     /// Something changed, or is there.
     Event {
