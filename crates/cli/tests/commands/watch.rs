@@ -183,7 +183,8 @@ async fn a_watch_goes_on_over_a_change_of_leader() {
     process.kill().unwrap();
     process.exited().await;
     create(&house, "after");
-    assert_eq!(watching.json()["after"]["name"], "after");
+    let line = watching.json();
+    assert_eq!(line["after"]["name"], "after", "{line}");
     watching.interrupt();
     assert_eq!(watching.ended(), (Some(0), String::new()));
 }

@@ -14,6 +14,8 @@ pub(super) struct Cursor {
     kinds: Vec<i32>,
     on_compaction: OnCompaction,
     phase: Phase,
+    /// The caller knows that everything which existed has been delivered; told once, not at every stream that resumes.
+    synced: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +53,7 @@ impl Cursor {
             kinds: request.kinds,
             on_compaction,
             phase,
+            synced: false,
         }
     }
 
@@ -92,6 +95,8 @@ impl Cursor {
         if let Some(cancelled) = message.cancelled {
             return self.cancelled(&cancelled);
         }
+        let first_synced = message.synced && !self.synced;
+        self.synced |= first_synced && !matches!(self.phase, Phase::Over);
         match &mut self.phase {
             Phase::State { delivered } => {
                 *delivered |= !message.events.is_empty();
@@ -101,7 +106,7 @@ impl Cursor {
                         next: message.revision.saturating_add(1),
                     };
                 }
-                Taken::Items(with_synced(events, message.synced, message.revision))
+                Taken::Items(with_synced(events, first_synced, message.revision))
             }
             Phase::Changes { next } => {
                 if let Some(why) = disorder(&message) {
@@ -112,7 +117,7 @@ impl Cursor {
                 *next = (*next).max(message.revision.saturating_add(1));
                 Taken::Items(with_synced(
                     events(message.revision, fresh),
-                    message.synced,
+                    first_synced,
                     message.revision,
                 ))
             }
@@ -132,6 +137,7 @@ impl Cursor {
             }
             OnCompaction::Restart => {
                 self.phase = Phase::State { delivered: false };
+                self.synced = false;
                 Taken::Items(vec![WatchItem::Reset])
             }
         }
