@@ -9,6 +9,7 @@ use serde_json::Value;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("quorate-types", &[]),
     ("quorate-host", &[]),
+    ("quorate-tls", &["quorate-host"]),
     ("quorate-format", &["quorate-types"]),
     ("quorate-machine", &["quorate-types", "quorate-format"]),
     (
@@ -32,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "quorate-client",
-        &["quorate-types", "quorate-host", "quorate-api"],
+        &["quorate-types", "quorate-host", "quorate-tls", "quorate-api"],
     ),
     ("quorate-local", &["quorate-types", "quorate-client"]),
     (
@@ -44,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "quorate-types",
             "quorate-host",
+            "quorate-tls",
             "quorate-store",
             "quorate-replica",
             "quorate-server",
@@ -76,6 +78,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("openraft", &["quorate-replica"]),
     ("bincode", &["quorate-format"]),
     ("clap", &["quorate-cli"]),
+    ("rustls", &["quorate-tls"]),
+    ("tokio-rustls", &["quorate-tls"]),
 ];
 
 struct Workspace {
@@ -86,9 +90,19 @@ struct Workspace {
     edges: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// The platform that this machine's compiler builds for.
+fn host() -> String {
+    let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    host.expect("rustc tells its host").to_owned()
+}
+
 fn workspace() -> Workspace {
+    // Only what this platform needs: a new machine has fetched nothing else, and nothing is fetched here.
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["--filter-platform", &host()])
         .output()
         .expect("cargo runs");
     assert!(

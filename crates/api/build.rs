@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const SERVICES: &[&str] = &["client", "cluster", "id", "root", "session", "watch", "write"];
+const SERVICES: &[&str] = &[
+    "client", "cluster", "id", "member", "root", "session", "snapshot", "watch", "write",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let protos = PathBuf::from("../../proto");

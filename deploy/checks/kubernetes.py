@@ -99,10 +99,10 @@ def consistent(report, name, documents):
 
     replicas = [environment(container["env"], f"quorate-{n}", "some-namespace") for n in range(spec["replicas"])]
     for each in replicas:
-        listed = [entry.strip().partition("=") for entry in each["QUORATE_REPLICAS"].split(",")]
-        hosts = {entry: host for entry, _, host in listed}
-        want = {f"quorate-{n}": f"quorate-{n}.{spec['serviceName']}.some-namespace.svc" for n in range(len(replicas))}
-        wrong(hosts == want, f"the list of replicas is {hosts}")
+        domain, size = each.get("QUORATE_PEERS_DNS"), each.get("QUORATE_GROUP_SIZE")
+        wrong(domain == f"{spec['serviceName']}.some-namespace.svc", f"the pods are not at their names under {domain}")
+        wrong(size == str(len(replicas)), f"{size} replicas form the group, but there are {len(replicas)}")
+        wrong("QUORATE_REPLICAS" not in each, "a list of replicas stands beside their domain")
         data = Path(each["QUORATE_DATA_DIR"])
         wrong(data.parent in map(Path, mounts.values()), f"{data} is not directly in a volume")
         stop = STOP_SECONDS + int(each.get("QUORATE_DRAIN_MS", "5000")) / 1000

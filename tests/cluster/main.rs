@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests end at what they did not expect")]
 
 mod crash;
+mod disaster;
 mod hostile;
+mod members;
 mod planned;
 mod support;
 mod wrong;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use quorate_local::{Cluster, Plan, Process};
 use quorate_testkit::agree::agree;
 use quorate_testkit::load::{Load, Recorded, Shape};
+use quorate_types::NodeId;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -27,6 +28,12 @@ impl std::ops::Deref for Running {
 
     fn deref(&self) -> &Cluster {
         self.cluster.as_ref().expect("it runs until it is dropped")
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Cluster {
+        self.cluster.as_mut().expect("it runs until it is dropped")
     }
 }
 
@@ -57,15 +64,15 @@ impl Running {
     /// The replica that leads, once everybody knows it.
     pub(crate) async fn leader(&self) -> &Process {
         let leader = self.ready(LONG).await.unwrap();
-        self.process_of(leader.node).unwrap()
+        self.process_at(&leader.address).unwrap()
     }
 
     /// Those that do not lead.
     pub(crate) async fn followers(&self) -> Vec<&Process> {
-        let leader = self.leader().await.node();
+        let leader = self.leader().await.name();
         self.processes()
             .iter()
-            .filter(|process| process.node() != leader)
+            .filter(|process| process.name() != leader)
             .collect()
     }
 
@@ -85,9 +92,10 @@ impl Running {
         let violations = recorded.violations();
         let (writes, reads) = (recorded.record.acknowledged(), recorded.record.reads.len());
         println!(
-            "{writes} writes acknowledged, {reads} reads, {} changes, {} calls failed",
+            "{writes} writes acknowledged, {reads} reads, {} changes, {} calls failed, longest pause {:.1} ms",
             recorded.history.len(),
-            recorded.record.failed().len()
+            recorded.record.failed().len(),
+            recorded.record.longest_pause().as_secs_f64() * 1e3
         );
         assert!(
             violations.is_empty(),
@@ -112,7 +120,10 @@ impl Running {
     /// All replicas have the same state.
     pub(crate) async fn agree(&self) {
         let client = self.client().unwrap();
-        let nodes: Vec<_> = self.processes().iter().map(Process::node).collect();
+        client.ready().await.unwrap();
+        let members = client.members();
+        let nodes: Vec<_> = members.iter().map(|member| NodeId(member.node_id)).collect();
+        assert!(!nodes.is_empty());
         agree(&client, &nodes, LONG).await.unwrap();
         client.close().await;
     }

@@ -6,6 +6,7 @@
 
 mod disk;
 mod partition;
+mod stateful_set;
 mod support;
 mod witness;
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let unavailable = quorate_testkit::netns::unavailable();
     let required = std::env::var_os("QUORATE_REQUIRE_PRIVILEGED").is_some_and(|value| value == "1");
-    let tests: Vec<Test> = [partition::TESTS, witness::TESTS, disk::TESTS].concat();
+    let tests: Vec<Test> = [partition::TESTS, witness::TESTS, disk::TESTS, stateful_set::TESTS].concat();
     if let Some(reason) = &unavailable {
         eprintln!(
             "skipped: {} tests need root, `ip`, `iptables` and `nsenter`; here {reason}",

@@ -36,4 +36,3 @@ pub use percentile::Percentiles;
 pub use progress::Progress;
 pub use report::{Outcome, Report, Setting};
 pub use run::failover;
-pub use surroundings::commit;

@@ -3,7 +3,6 @@
 //! Promises: what cannot be found out is said to be unknown; nothing here fails a bench.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// File systems that keep nothing: fsync costs nothing there, and the figures say little.
@@ -57,26 +56,6 @@ fn mounted(mounts: &str, directory: &Path) -> Option<String> {
     // The longest mount point wins, and of two on the same the later.
     let (_, kind) = holding.max_by_key(|(point, _)| point.len())?;
     Some(kind.to_owned())
-}
-
-/// The commit of the checkout that this process runs in, when git is there to tell.
-#[must_use]
-pub fn commit() -> Option<String> {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .args(arguments)
-            .stderr(Stdio::null())
-            .output()
-            .ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changed =
-        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
-    Some(if changed { commit + "+" } else { commit })
 }
 
 #[cfg(test)]

@@ -13,6 +13,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::exit::{Failure, chain};
 
+/// The commit that the binary was built from, which only its builder knows for certain: whatever checkout the command is
+/// run in later may be another.
+const BUILT_FROM: &str = match option_env!("QUORATE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// See the module.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -68,9 +75,9 @@ struct Failover {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
-    /// The commit to write into the records; by default what git says of the current directory
-    #[arg(long, env = "QUORATE_COMMIT")]
-    commit: Option<String>,
+    /// The commit to write into the records; by default what QUORATE_COMMIT said when this binary was built
+    #[arg(long, value_name = "COMMIT", default_value = BUILT_FROM, hide_default_value = true)]
+    commit: String,
 
     /// Also write the client's own log to standard error, as far as this filter lets it
     #[arg(long, value_name = "FILTER")]
@@ -145,10 +152,7 @@ fn options(arguments: Failover) -> Result<Options, Failure> {
         ballast_mb: arguments.ballast_mb,
         compare_etcd: arguments.compare_etcd,
         restart_time: arguments.restart_time,
-        commit: arguments
-            .commit
-            .or_else(quorate_bench::commit)
-            .unwrap_or_else(|| "unknown".to_owned()),
+        commit: arguments.commit,
     })
 }
 

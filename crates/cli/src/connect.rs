@@ -4,10 +4,11 @@
 //! asked; each command says that.
 
 use std::future::pending;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::value_parser;
-use quorate_client::{Client, v1};
+use quorate_client::{Client, TlsFiles, v1};
 use quorate_types::check_address;
 use tokio::runtime::Builder;
 
@@ -33,6 +34,18 @@ pub(crate) struct Connection {
     )]
     seeds: Vec<String>,
 
+    /// Speak TLS with replicas whose certificate is of this CA, PEM
+    #[arg(long, global = true, env = "QUORATE_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// The certificate to show to replicas that ask for one, PEM
+    #[arg(long, global = true, env = "QUORATE_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert, PEM
+    #[arg(long, global = true, env = "QUORATE_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+
     /// How the result is shown: tables for people, or JSON, one object a line
     #[arg(long, global = true, value_enum, default_value_t)]
     output: Format,
@@ -52,9 +65,30 @@ impl Connection {
     /// A client of the cluster. It dials in the background.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let client = Client::builder(self.seeds.iter().map(String::as_str)).deadline(self.deadline());
+        let client = match self.tls()? {
+            Some(files) => client.tls(files),
+            None => client,
+        };
         client
             .connect()
             .map_err(|error| Failure::Usage(format!("--{error}")))
+    }
+
+    fn tls(&self) -> Result<Option<TlsFiles>, Failure> {
+        let identity = match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+            (None, None) => None,
+            (Some(_), None) => return Err(half("--tls-key")),
+            (None, Some(_)) => return Err(half("--tls-cert")),
+        };
+        match &self.tls_ca {
+            Some(ca) => Ok(Some(TlsFiles {
+                ca: ca.clone(),
+                identity,
+            })),
+            None if identity.is_some() => Err(half("--tls-ca")),
+            None => Ok(None),
+        }
     }
 
     /// How long the command may wait for the cluster.
@@ -71,6 +105,12 @@ impl Connection {
     pub(crate) fn output(&self) -> Output {
         Output { format: self.output }
     }
+}
+
+fn half(missing: &str) -> Failure {
+    Failure::Usage(format!(
+        "TLS is half configured: {missing} is not given; give --tls-ca alone, or with --tls-cert and --tls-key"
+    ))
 }
 
 fn seed(text: &str) -> Result<String, String> {

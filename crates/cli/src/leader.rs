@@ -1,9 +1,10 @@
 //! `quorate leader`: who leads, and handing leadership over.
 //!
-//! Promises: a hand-over that is answered is done. Left out on purpose: choosing a good successor; the leader does.
+//! Promises: a hand-over that is answered is done; who is shown has led with a majority behind it since the command
+//! began, so that a leader that has lost its group is not taken for one. Left out on purpose: choosing a good successor; the leader does.
 
 use clap::builder::NonEmptyStringValueParser;
-use quorate_client::{Client, Leader, v1};
+use quorate_client::{Client, Error, Leader, v1};
 use quorate_types::NodeId;
 use serde::Serialize;
 
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Show who leads
+    /// Show who leads, confirmed by a majority
     #[command(after_help = "Example: quorate leader show --output json | jq -r .client_address")]
     Show,
     /// Hand leadership to another voter; answers when it leads
@@ -49,13 +50,37 @@ struct View {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let client = arguments.connection.client()?;
     let led = match arguments.command {
-        Command::Show => client.ready().await.map_err(Failure::from),
+        Command::Show => confirmed(&client).await,
         Command::Transfer { to } => transfer(&client, to.as_deref()).await,
     };
     let members = client.members();
     client.close().await;
     let view = View::of(&led?, &members);
     arguments.connection.output().result(&view, || view.show())
+}
+
+/// Who leads, proved by a read: it is answered only by a leader that a majority follows.
+async fn confirmed(client: &Client) -> Result<Leader, Failure> {
+    let believed = client.ready().await?;
+    let page = v1::Page {
+        rows: 1,
+        ..Default::default()
+    };
+    let request = v1::ListDatabasesRequest { page: Some(page) };
+    match client.root().list_databases(request).await {
+        Ok(_) => {}
+        Err(error @ Error::Unavailable { .. }) => {
+            return Err(Failure::Unavailable(format!(
+                "no leader with a majority: {} says that it leads, but a read was not answered ({error}); \
+                 `quorate status` tells which replicas are missing",
+                believed.address
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    // Another may have taken over in between; the read was answered by the newest.
+    let now = client.leader().borrow().clone();
+    Ok(now.unwrap_or(believed))
 }
 
 async fn transfer(client: &Client, to: Option<&str>) -> Result<Leader, Failure> {

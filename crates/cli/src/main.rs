@@ -13,9 +13,12 @@ mod connect;
 mod dev;
 mod exit;
 mod leader;
+mod member;
 mod output;
+mod recover;
 mod serve;
 mod sessions;
+mod snapshot;
 mod status;
 mod usage;
 mod watch;
@@ -53,12 +56,18 @@ enum Command {
     Status(status::Status),
     /// Show who leads, or hand leadership over
     Leader(leader::Arguments),
+    /// Show who is a member; let replicas vote, remove and replace them
+    Member(member::Arguments),
     /// Create, change and show databases, collections, partitions and aliases
     Catalog(catalog::Catalog),
     /// Show the workers that hold sessions
     Sessions(sessions::Arguments),
     /// Show changes as they happen
     Watch(watch::Arguments),
+    /// Back the cluster up into a file, look into one, or make a new cluster out of it
+    Snapshot(snapshot::Arguments),
+    /// Last resort: make a new cluster out of one surviving replica when the quorum is lost for good
+    Recover(recover::Arguments),
     /// Measure: how long clients wait when the leader fails
     Bench(bench::Arguments),
 }
@@ -84,8 +93,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Config(arguments) => config::run(&arguments),
         Command::Status(status) => connect::block_on(status::run(status)),
         Command::Leader(arguments) => connect::block_on(leader::run(arguments)),
+        Command::Member(arguments) => connect::block_on(member::run(arguments)),
         Command::Catalog(catalog) => connect::block_on(catalog::run(catalog)),
         Command::Sessions(arguments) => connect::block_on(sessions::run(arguments)),
+        Command::Snapshot(arguments) => connect::block_on(snapshot::run(arguments)),
+        Command::Recover(arguments) => connect::block_on(recover::run(arguments)),
         Command::Watch(arguments) => connect::block_on(watch::run(arguments)),
     }
 }

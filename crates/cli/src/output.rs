@@ -50,6 +50,23 @@ impl Output {
         }
     }
 
+    /// Writes rows that are all there: a table, or each as a line of JSON.
+    pub(crate) fn rows<V: Serialize>(
+        &self,
+        rows: &[V],
+        columns: &[Column],
+        cells: impl Fn(&V) -> Vec<String>,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Table => {
+                let mut table = Table::new(columns);
+                rows.iter().for_each(|row| table.row(cells(row)));
+                write(&table.take())
+            }
+            Format::Json => rows.iter().try_for_each(|row| write(&json_line(row)?)),
+        }
+    }
+
     /// Writes a listing as it comes, and how many rows it had.
     pub(crate) async fn listing<T, V: Serialize>(
         &self,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_host::{Network, Tcp};
+use quorate_tls::{ClientFiles, ClientTls};
 use quorate_types::check_address;
 
 use crate::client::Client;
@@ -24,6 +25,7 @@ pub struct Builder {
     seeds: Vec<String>,
     network: Arc<dyn Network>,
     deadline: Duration,
+    tls: Option<ClientFiles>,
 }
 
 impl Builder {
@@ -32,6 +34,7 @@ impl Builder {
             seeds,
             network: Arc::new(Tcp),
             deadline: PATIENCE_DEFAULT,
+            tls: None,
         }
     }
 
@@ -39,6 +42,13 @@ impl Builder {
     #[must_use]
     pub fn network(mut self, network: Arc<dyn Network>) -> Self {
         self.network = network;
+        self
+    }
+
+    /// Speaks TLS with the replicas, which have to show a certificate of this CA. The files are read again when they change.
+    #[must_use]
+    pub fn tls(mut self, files: ClientFiles) -> Self {
+        self.tls = Some(files);
         self
     }
 
@@ -52,7 +62,8 @@ impl Builder {
     /// Starts the client. It dials in the background; a cluster that is not there yet is no error.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there are no seeds, too many, or one that is not `host:port`.
+    /// [`Error::Invalid`] when there are no seeds, too many, or one that is not `host:port`, and when a file for TLS cannot be
+    /// used.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -73,6 +84,16 @@ impl Builder {
         for seed in &self.seeds {
             check_address(seed).map_err(|error| Error::invalid("seeds", error.to_string()))?;
         }
-        Ok(Client::new(Core::start(self.seeds, self.network), self.deadline))
+        let tls = self.tls.as_ref().map(ClientTls::load).transpose();
+        let tls = tls.map_err(|error| Error::invalid(error.file().setting(), error.line()))?;
+        let network = match &tls {
+            Some(tls) => tls.network(self.network),
+            None => self.network,
+        };
+        let core = Core::start(self.seeds, network);
+        if let Some(tls) = tls {
+            core.keep_fresh(tls);
+        }
+        Ok(Client::new(core, self.deadline))
     }
 }

@@ -22,6 +22,7 @@ use crate::ids::Ids;
 use crate::numbered::Unary;
 use crate::root::Root;
 use crate::session::{OpenSession, Sessions};
+use crate::snapshots::Snapshots;
 use crate::stale::StaleRoot;
 use crate::topology::Leader;
 use crate::watch::{OnCompaction, Watch};
@@ -125,6 +126,12 @@ impl Client {
     #[must_use]
     pub fn cluster(&self) -> Cluster {
         Cluster::new(self.clone())
+    }
+
+    /// Backups of the cluster.
+    #[must_use]
+    pub fn snapshots(&self) -> Snapshots {
+        Snapshots::new(self.clone())
     }
 
     /// The sessions of all workers.

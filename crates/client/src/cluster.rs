@@ -80,6 +80,27 @@ impl Cluster {
         }
     }
 
+    /// Promotes learners to voters and removes members, together in one joint change; answers with the members once it is
+    /// committed. Asking again changes nothing, so it is repeated until the deadline.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn change_members(
+        &self,
+        change: v1::ChangeMembersRequest,
+    ) -> Result<Vec<v1::MemberInfo>, Error> {
+        let plan = Plan::new(
+            "ChangeMembers",
+            Target::Leader,
+            Effect::None,
+            self.client.patience(),
+        );
+        let answer = self.client.core().call(plan, change, |wire, request| {
+            async move { v1::members_client::MembersClient::new(wire).change(request).await }.boxed()
+        });
+        Ok(answer.await?.into_inner().members)
+    }
+
     /// Waits until another leads than `before`.
     async fn successor(&self, before: Option<(Term, NodeId)>, plan: &Plan) -> Option<Leader> {
         let mut leaders = self.client.leader();

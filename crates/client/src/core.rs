@@ -6,10 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quorate_host::Network;
+use quorate_tls::ClientTls;
 use tokio::task::JoinSet;
 
 use crate::once::Once;
-use crate::topology::{Topology, keep_links};
+use crate::topology::{Topology, closed, keep_links};
 
 /// See the module.
 #[derive(Debug)]
@@ -43,6 +44,17 @@ impl Core {
         });
         core.spawn(keep_links(topology, network));
         core
+    }
+
+    /// Keeps what TLS works with up to date.
+    pub(crate) fn keep_fresh(&self, tls: ClientTls) {
+        let mut views = self.topology.views();
+        self.spawn(async move {
+            tokio::select! {
+                () = closed(&mut views) => {}
+                () = tls.keep_fresh() => {}
+            }
+        });
     }
 
     /// Runs `task` until it ends. It has to end soon after the client was closed; after that, nothing is run any more.

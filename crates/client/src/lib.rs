@@ -5,7 +5,7 @@
 //! however often it had to be sent (see [`Error::Unavailable`] for the one case in which its fate stays open); a
 //! session outlives the leader that opened it; a watch delivers every change once and in order.
 //!
-//! Left out on purpose: caching of what was read, TLS, and any knowledge of what a command means. The messages of
+//! Left out on purpose: caching of what was read, and any knowledge of what a command means. The messages of
 //! `quorate.v1` are the vocabulary, re-exported as [`v1`]; the client fills in their request ids.
 //!
 //! ```no_run
@@ -38,6 +38,7 @@ mod once;
 mod pages;
 mod root;
 mod session;
+mod snapshots;
 mod stale;
 mod topology;
 mod watch;
@@ -45,6 +46,8 @@ mod wire;
 mod writes;
 
 pub use quorate_api::v1;
+
+pub use quorate_tls::ClientFiles as TlsFiles;
 
 pub use builder::Builder;
 pub use client::Client;
@@ -54,6 +57,7 @@ pub use ids::Ids;
 pub use numbered::Numbered;
 pub use root::Root;
 pub use session::{OpenSession, Session, SessionState, Sessions};
+pub use snapshots::{Saving, Snapshots};
 pub use stale::{Stale, StaleRoot};
 pub use topology::Leader;
 pub use watch::{OnCompaction, Watch, WatchItem};

@@ -515,6 +515,14 @@ fn snapshot_records() {
         Record::Trailer(trailer),
         "013a2e08061210cccccccccccccccccccccccccccccccc1a10dddddddddddddddddddddddddddddddd2001280130013801",
     );
+    let backup = BackupHeader {
+        cluster_id: vec![0xbb; 16].into(),
+        release: "0.1".into(),
+    };
+    pin(
+        Record::Backup(backup),
+        "0142170a10bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb1203302e31",
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use crate::answered::Answered;
 use crate::network::{Listener, Network, Stream};
 
 /// The endpoint for `host:port`, with the settings that every channel of ours shares.
@@ -42,7 +43,8 @@ pub fn connect_lazy(endpoint: &Endpoint, network: Arc<dyn Network>) -> Channel {
             let authority = uri
                 .authority()
                 .ok_or_else(|| io::Error::other("an address without a host"))?;
-            network.dial(authority.as_str()).await.map(TokioIo::new)
+            let stream = network.dial(authority.as_str()).await?;
+            Ok::<_, io::Error>(TokioIo::new(Answered::by(stream)))
         }
     }))
 }

@@ -2,8 +2,10 @@
 //!
 //! Promises: everything above reaches the outside world through these three seams (and the store's trait for disks),
 //! so that a whole cluster also runs in one process under simulation, each run a function of its seed. Durations and
-//! timers are tokio's, which the simulation drives. Left out on purpose: TLS, name-resolution policy, retries.
+//! timers are tokio's, which the simulation drives. Left out on purpose: TLS (a layer over
+//! [`Network`], in a crate of its own), name-resolution policy, retries.
 
+mod answered;
 mod clock;
 pub mod entropy;
 mod grpc;

@@ -27,17 +27,45 @@ pub trait Network: Send + Sync + 'static {
     /// Opens a connection to `host:port`. The name is resolved anew at each call.
     fn dial<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Stream>>;
 
+    /// Opens a connection to one of the places that `name`, a `host:port`, was resolved to. A network that verifies whom it
+    /// reaches does so by the name.
+    fn dial_place<'a>(&'a self, place: SocketAddr, name: &'a str) -> BoxFuture<'a, io::Result<Stream>> {
+        let _ = name;
+        Box::pin(async move { self.dial(&place.to_string()).await })
+    }
+
     /// Listens on `host:port`; port 0 takes a free one.
     fn listen<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Listener>>;
 }
 
-/// A connection.
-pub struct Stream(Box<dyn Io>);
+/// A connection. What is written may wait in it until it is flushed.
+pub struct Stream {
+    io: Box<dyn Io>,
+    remote: Option<SocketAddr>,
+}
 
 impl Stream {
     /// Wraps a transport's own connection.
     pub fn new(io: impl Io) -> Self {
-        Self(Box::new(io))
+        Self {
+            io: Box::new(io),
+            remote: None,
+        }
+    }
+
+    /// The same connection, which is known to come from there.
+    #[must_use]
+    pub fn coming_from(self, remote: SocketAddr) -> Self {
+        Self {
+            remote: Some(remote),
+            ..self
+        }
+    }
+
+    /// Where an accepted connection comes from, if the transport knows: for people only.
+    #[must_use]
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote
     }
 }
 
@@ -47,21 +75,21 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, buffer)
+        Pin::new(&mut *self.io).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, bytes)
+        Pin::new(&mut *self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut *self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut *self.io).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -69,11 +97,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, buffers)
+        Pin::new(&mut *self.io).poll_write_vectored(cx, buffers)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.io.is_write_vectored()
     }
 }
 
@@ -137,9 +165,9 @@ impl Network for Tcp {
 impl Listen for TcpListener {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Stream>> {
         Box::pin(async move {
-            let (stream, _) = TcpListener::accept(self).await?;
+            let (stream, remote) = TcpListener::accept(self).await?;
             stream.set_nodelay(true)?;
-            Ok(Stream::new(stream))
+            Ok(Stream::new(stream).coming_from(remote))
         })
     }
 

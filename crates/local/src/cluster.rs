@@ -23,6 +23,7 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Cluster {
     processes: Vec<Process>,
+    plan: Plan,
 }
 
 impl Cluster {
@@ -53,42 +54,44 @@ impl Cluster {
             .map(|(name, ports)| entry(name, ports))
             .collect();
         let list = list.join(",");
-        let mut processes = Vec::new();
-        for (number, (name, ports)) in (1..).zip(NAMES.iter().zip(ports)) {
-            let directory = plan.directory.join(name);
-            let mut arguments: Vec<String> = [
-                "serve",
-                "--name",
-                name,
-                "--replicas",
-                &list,
-                "--data-dir",
-                &directory.join("data").display().to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--http",
-                &format!("127.0.0.1:{}", ports.http),
-                "--stop-with-parent",
-                &std::process::id().to_string(),
-            ]
-            .map(str::to_owned)
-            .to_vec();
-            arguments.extend(plan.arguments.iter().cloned());
-            let process = Process::new(
-                (*name).to_owned(),
-                NodeId(number),
-                ports,
-                plan.program.clone(),
-                arguments,
-                directory,
-            );
-            processes.push(process);
-        }
-        let cluster = Self { processes };
+        let numbered = (1..).zip(NAMES.iter().zip(ports));
+        let processes = numbered
+            .map(|(number, (name, ports))| replica(&plan, name, NodeId(number), ports, &list))
+            .collect();
+        let cluster = Self { processes, plan };
         for process in &cluster.processes {
             process.start()?;
         }
         Ok(cluster)
+    }
+
+    /// Starts one more replica, which joins those that are there. Its [`Process::node`] is 0, because the cluster gives it
+    /// its id.
+    ///
+    /// # Errors
+    /// [`LocalError`].
+    ///
+    /// # Panics
+    /// When there are five already, or outside a tokio runtime.
+    pub fn add(&mut self) -> Result<&Process, LocalError> {
+        let name = NAMES
+            .get(self.processes.len())
+            .expect("a local cluster has at most five replicas");
+        let directory = self.plan.directory.join(name);
+        let ports = cluster_ports(&directory, 1)?[0];
+        let others = self
+            .processes
+            .iter()
+            .map(|process| (process.name(), &process.ports));
+        let list: Vec<String> = others
+            .chain([(*name, &ports)])
+            .map(|(name, ports)| entry(name, ports))
+            .collect();
+        let plan = self.plan.clone().argument("--join");
+        let process = replica(&plan, name, NodeId(0), ports, &list.join(","));
+        process.start()?;
+        self.processes.push(process);
+        Ok(&self.processes[self.processes.len() - 1])
     }
 
     /// All replicas, in the order of their names.
@@ -101,6 +104,13 @@ impl Cluster {
     #[must_use]
     pub fn process_of(&self, node: NodeId) -> Option<&Process> {
         self.processes.iter().find(|process| process.node == node)
+    }
+
+    /// The replica that clients reach at this address, whatever its node id.
+    #[must_use]
+    pub fn process_at(&self, client_address: &str) -> Option<&Process> {
+        let mut processes = self.processes.iter();
+        processes.find(|process| process.client_address() == client_address)
     }
 
     /// The addresses of all replicas for clients.
@@ -199,7 +209,14 @@ fn is_running(process: &Process) -> bool {
 /// Why not every one of `processes` knows that `leader` leads; none when all do.
 async fn unaware(client: &Client, processes: &[&Process], leader: &Leader) -> Option<String> {
     for process in processes.iter().filter(|process| is_running(process)) {
-        let status = match client.cluster().status(process.node).await {
+        // A replica that joined has an id that only the cluster knows.
+        let address = process.client_address();
+        let members = client.members();
+        let mut here = members.iter().filter(|member| member.client_address == address);
+        let Some(node) = here.next_back().map(|member| NodeId(member.node_id)) else {
+            return Some(format!("replica {} is no member yet", process.name));
+        };
+        let status = match client.cluster().status(node).await {
             Ok(status) => status,
             Err(error) => return Some(format!("replica {} gives no status: {error}", process.name)),
         };
@@ -209,6 +226,37 @@ async fn unaware(client: &Client, processes: &[&Process], leader: &Leader) -> Op
         }
     }
     None
+}
+
+/// A replica that is not started yet.
+fn replica(plan: &Plan, name: &str, node: NodeId, ports: Ports, list: &str) -> Process {
+    let directory = plan.directory.join(name);
+    let mut arguments: Vec<String> = [
+        "serve",
+        "--name",
+        name,
+        "--replicas",
+        list,
+        "--data-dir",
+        &directory.join("data").display().to_string(),
+        "--bind",
+        "127.0.0.1",
+        "--http",
+        &format!("127.0.0.1:{}", ports.http),
+        "--stop-with-parent",
+        &std::process::id().to_string(),
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    arguments.extend(plan.arguments.iter().cloned());
+    Process::new(
+        name.to_owned(),
+        node,
+        ports,
+        plan.program.clone(),
+        arguments,
+        directory,
+    )
 }
 
 fn entry(name: &str, ports: &Ports) -> String {

@@ -60,6 +60,8 @@ pub(crate) struct Ports {
 struct Life {
     pid: Pid,
     handle: OwnedFd,
+    /// SIGKILL was sent: its end is certain, even before it is seen, and no later signal means anything.
+    is_doomed: bool,
 }
 
 impl Process {
@@ -90,7 +92,7 @@ impl Process {
         &self.name
     }
 
-    /// Its id in the group.
+    /// Its id in the group that it forms; 0 when it joins one, which gives it an id.
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.node
@@ -170,6 +172,11 @@ impl Process {
         };
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            // Set where a replica runs, they would leave these ones half configured: the plan says what they are.
+            .env_remove("QUORATE_TLS_CERT")
+            .env_remove("QUORATE_TLS_KEY")
+            .env_remove("QUORATE_TLS_CA")
+            .env_remove("QUORATE_TLS_CLIENT_CA")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::from(log))
@@ -185,7 +192,11 @@ impl Process {
         let pid =
             id.ok_or_else(|| spawn_error(std::io::Error::other("the process ended before it was known")))?;
         let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| spawn_error(errno.into()))?;
-        *life = Some(Life { pid, handle });
+        *life = Some(Life {
+            pid,
+            handle,
+            is_doomed: false,
+        });
         self.state.send_replace(State::Running);
         let state = Arc::clone(&self.state);
         // Ends with the process, which is killed when the runtime drops this task.
@@ -199,7 +210,7 @@ impl Process {
         Ok(())
     }
 
-    /// Ends it at once: SIGKILL.
+    /// Ends it at once: SIGKILL. From then on it counts as not running for every signal.
     ///
     /// # Errors
     /// [`LocalError::NotRunning`], [`LocalError::Signal`]; the others of this kind alike.
@@ -245,14 +256,14 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal, then: Option<State>) -> Result<(), LocalError> {
-        let life = self.life();
+        let mut life = self.life();
         let not_running = || LocalError::NotRunning(self.name.clone());
         let life = life
-            .as_ref()
-            .filter(|_| !matches!(*self.state.borrow(), State::Exited(_)));
-        let handle = life.ok_or_else(not_running)?.handle.as_fd();
-        match pidfd_send_signal(handle, signal) {
-            Ok(()) => {}
+            .as_mut()
+            .filter(|life| !life.is_doomed && !matches!(*self.state.borrow(), State::Exited(_)))
+            .ok_or_else(not_running)?;
+        match pidfd_send_signal(life.handle.as_fd(), signal) {
+            Ok(()) => life.is_doomed = signal == Signal::KILL,
             Err(rustix::io::Errno::SRCH) => return Err(not_running()),
             Err(errno) => {
                 return Err(LocalError::Signal {
@@ -345,6 +356,8 @@ mod tests {
             assert_eq!(process.state(), State::Running);
             process.pause().expect("pauses");
             process.kill().expect("a paused process can be killed");
+            // Whether or not its end has been seen by now.
+            assert!(matches!(process.resume(), Err(LocalError::NotRunning(_))));
             process.exited().await;
             assert!(matches!(process.state(), State::Exited(how) if how.contains("signal")));
             assert_eq!(process.pid(), None);

@@ -78,6 +78,22 @@ pub(crate) fn retired(id: ClientId) -> u128 {
     Input::new(b'e', 16).wide(id.0).digest()
 }
 
+/// Everything but the place in the log and log time, which move with entries that change nothing.
+pub(crate) fn content(state: &State) -> u128 {
+    let meta = &state.meta;
+    Input::new(b'd', 128)
+        .number(u64::from(meta.tag().number()))
+        .number(meta.revision().0)
+        .wide(meta.digest())
+        .number(meta.history().floor().0)
+        .number(meta.history().changes() as u64)
+        .number(state.head.last_id)
+        .number(state.head.last_epoch)
+        .number(u64::from(state.head.feature_level))
+        .wide(state.clients.digest())
+        .digest()
+}
+
 /// Everything.
 pub(crate) fn state(state: &State) -> u128 {
     let meta = &state.meta;

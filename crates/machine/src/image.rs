@@ -87,6 +87,13 @@ impl Image {
         digest::state(&self.state)
     }
 
+    /// The same without the place in the log and log time: a cluster that was restored from a backup has the backup's,
+    /// until something changes. O(1).
+    #[must_use]
+    pub fn content_digest(&self) -> u128 {
+        digest::content(&self.state)
+    }
+
     /// Checks the state against itself, from scratch: every row decodes, indexes and objects fit, counts and digest are
     /// right. O(n log n): for tests, and for an operator who doubts a replica.
     ///

@@ -10,7 +10,9 @@ use quorate_host::{Clock, Network, SystemClock, Tcp};
 use quorate_replica::{Listed, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings};
 use quorate_server::{Options, Server};
 use quorate_store::{DiskOptions, DiskStore, Store};
+use quorate_tls::{ReplicaFiles, ReplicaTls};
 use quorate_types::MemberName;
+use tokio::task::JoinSet;
 
 use crate::coordinator::Coordinator;
 use crate::error::StartError;
@@ -25,6 +27,7 @@ const SESSION_GRACE_DEFAULT: Duration = Duration::from_secs(1);
 pub struct Builder {
     name: Option<String>,
     replicas: Vec<Listed>,
+    joins: bool,
     data: Option<Data>,
     bind: String,
     http: Option<String>,
@@ -33,6 +36,7 @@ pub struct Builder {
     session_grace: Duration,
     version: String,
     options: Options,
+    tls: Option<ReplicaFiles>,
     network: Arc<dyn Network>,
     clock: Arc<dyn Clock>,
 }
@@ -49,6 +53,7 @@ impl Builder {
         Self {
             name: None,
             replicas: Vec::new(),
+            joins: false,
             data: None,
             bind: "0.0.0.0".to_owned(),
             http: None,
@@ -57,6 +62,7 @@ impl Builder {
             session_grace: SESSION_GRACE_DEFAULT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             options: Options::default(),
+            tls: None,
             network: Arc::new(Tcp),
             clock: Arc::new(SystemClock),
         }
@@ -71,6 +77,14 @@ impl Builder {
     /// All replicas that form the group at first: one, three or five; the same list at each of them. Required.
     pub fn replicas(mut self, replicas: impl IntoIterator<Item = Listed>) -> Self {
         self.replicas = replicas.into_iter().collect();
+        self
+    }
+
+    /// Whether the replica only joins a running cluster and never forms one; its list then names itself and members of that
+    /// cluster, and may have any length. False by default: a replica with an empty directory joins when one of those listed
+    /// has a cluster, and otherwise forms one with them.
+    pub fn joins(mut self, joins: bool) -> Self {
+        self.joins = joins;
         self
     }
 
@@ -130,6 +144,13 @@ impl Builder {
         self
     }
 
+    /// Speaks TLS on the three ports: with the other replicas mutually, and with clients. All replicas do, or none. The
+    /// files are read again when they change. The HTTP side stays without.
+    pub fn tls(mut self, files: ReplicaFiles) -> Self {
+        self.tls = Some(files);
+        self
+    }
+
     /// Dials and listens through this network instead of TCP.
     pub fn network(mut self, network: Arc<dyn Network>) -> Self {
         self.network = network;
@@ -142,12 +163,13 @@ impl Builder {
         self
     }
 
-    /// Checks the settings as [`Self::start`] does first, and opens nothing.
+    /// Checks the settings as [`Self::start`] does first, the files for TLS among them, and opens nothing.
     ///
     /// # Errors
     /// What is wrong with them.
     pub fn check(&self) -> Result<(), StartError> {
-        self.checked().map(|_| ())
+        let (config, _) = self.checked()?;
+        self.secured(&entry(&config)).map(drop)
     }
 
     /// Starts the coordinator: the liveness listener is bound first, then the other listeners, then the store is opened,
@@ -158,18 +180,25 @@ impl Builder {
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(self) -> Result<Coordinator, StartError> {
         let (config, data) = self.checked()?;
-        let entry = config
-            .listed
-            .iter()
-            .find(|listed| listed.name == config.name)
-            .cloned();
-        let entry = entry.expect("a checked list names the replica itself");
+        let entry = entry(&config);
+        let tls = self.secured(&entry)?;
+        let replicas = match &tls {
+            Some(tls) => tls.replicas(Arc::clone(&self.network)),
+            None => Arc::clone(&self.network),
+        };
         let Bound {
             liveness,
             peers,
             clients,
             http,
-        } = listen::listen(&*self.network, &self.bind, &entry, self.http.as_deref()).await?;
+        } = listen::listen(
+            &*replicas,
+            &*self.network,
+            &self.bind,
+            &entry,
+            self.http.as_deref(),
+        )
+        .await?;
         let http_address = http.as_ref().and_then(|listener| listener.local_address().ok());
         let store = match data {
             Data::Given(store) => store,
@@ -183,15 +212,33 @@ impl Builder {
                 peer: peers,
             },
             Surroundings {
-                network: self.network,
+                network: replicas,
                 clock: self.clock,
             },
         )
         .await;
+        let clients = match &tls {
+            Some(tls) => tls.clients(clients),
+            None => clients,
+        };
         let listeners = quorate_server::Listeners { clients, http };
         let server = Server::start(replica.clone(), listeners, self.options);
         tracing::info!(name = %entry.name, clients = entry.client_address, "the replica has started");
-        Ok(Coordinator::new(replica, server, entry, http_address))
+        let mut tasks = JoinSet::new();
+        if let Some(tls) = tls {
+            tasks.spawn(tls.keep_fresh());
+        }
+        Ok(Coordinator::new(replica, server, entry, http_address, tasks))
+    }
+
+    fn secured(&self, entry: &Listed) -> Result<Option<ReplicaTls>, StartError> {
+        let addresses = [
+            &entry.client_address,
+            &entry.peer_address,
+            &entry.liveness_address,
+        ];
+        let load = |files| ReplicaTls::load(files, addresses.map(String::as_str));
+        Ok(self.tls.as_ref().map(load).transpose()?)
     }
 
     fn checked(&self) -> Result<(ReplicaConfig, Data), StartError> {
@@ -199,6 +246,7 @@ impl Builder {
         let config = ReplicaConfig {
             name,
             listed: self.replicas.clone(),
+            joins: self.joins,
             profile: self.profile,
             snapshot: self.snapshot,
             session_grace: self.session_grace,
@@ -219,6 +267,12 @@ impl Builder {
         }
         Ok((config, self.data.clone().ok_or(StartError::NoStore)?))
     }
+}
+
+/// The replica itself in its list.
+fn entry(config: &ReplicaConfig) -> Listed {
+    let entry = config.listed.iter().find(|listed| listed.name == config.name);
+    entry.expect("a checked list names the replica itself").clone()
 }
 
 #[cfg(test)]

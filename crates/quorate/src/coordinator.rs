@@ -7,6 +7,7 @@ use futures_util::stream::{self, Stream};
 use quorate_replica::{Fault, Leadership, Listed, Replica};
 use quorate_server::Server;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::builder::Builder;
 
@@ -19,6 +20,8 @@ pub struct Coordinator {
     server: Server,
     entry: Listed,
     http_address: Option<String>,
+    /// What runs beside the replica and ends with it.
+    tasks: JoinSet<()>,
 }
 
 impl fmt::Debug for Coordinator {
@@ -32,12 +35,19 @@ impl fmt::Debug for Coordinator {
 }
 
 impl Coordinator {
-    pub(crate) fn new(replica: Replica, server: Server, entry: Listed, http_address: Option<String>) -> Self {
+    pub(crate) fn new(
+        replica: Replica,
+        server: Server,
+        entry: Listed,
+        http_address: Option<String>,
+        tasks: JoinSet<()>,
+    ) -> Self {
         Self {
             replica,
             server,
             entry,
             http_address,
+            tasks,
         }
     }
 
@@ -97,12 +107,13 @@ impl Coordinator {
 
     /// Stops in order: readiness off, leadership handed over while clients are still served and told of it, calls drained,
     /// the clients' port closed, then the replica, whose liveness listener closes last.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         tracing::info!(name = %self.entry.name, "the replica stops");
         self.replica.prepare_stop().await;
         self.server.drain().await;
         self.server.close().await;
         self.replica.stop().await;
+        self.tasks.shutdown().await;
         tracing::info!(name = %self.entry.name, "the replica has stopped");
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use quorate_replica::ConfigError;
 use quorate_store::OpenError;
+use quorate_tls::TlsError;
 use quorate_types::{MemberName, NameError};
 
 /// See the module. Nothing was left behind: what had been opened is closed again.
@@ -30,6 +31,9 @@ pub enum StartError {
     /// There is nowhere to put the data.
     #[error("there is no place for the data; give a data directory")]
     NoStore,
+    /// A file for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An address cannot be listened on.
     #[error("{}", listen_text(.what, .address, .cause))]
     Listen {

@@ -40,10 +40,25 @@ pub use coordinator::Coordinator;
 pub use error::StartError;
 pub use leading::{LeaderGuard, NotLeading};
 
+/// Backups as files, and new clusters out of them; a running replica takes one with [`Replica::backup`].
+pub mod backup {
+    pub use quorate_replica::machine::Counts;
+    pub use quorate_replica::{Backup, BackupContents, BackupError, Restored, inspect, restore};
+}
+
+/// A new cluster of one out of a surviving replica's directory, when the quorum is lost for good.
+pub mod recovery {
+    pub use quorate_replica::{RecoverError, Recovered, Recovery};
+    pub use quorate_store::{Identity, LogState};
+}
+
 pub use quorate_host::{Clock, Network, SystemClock, Tcp};
 pub use quorate_replica::{
-    ConfigError, Fault, Leader, LeaderChange, Leadership, Listed, Profile, Readiness, Replica, Role,
-    SnapshotEvery, Status, Unavailable, UnknownProfile, chain,
+    ConfigError, Fault, Leader, LeaderChange, Leadership, Listed, MemberChange, MemberError, Profile,
+    Readiness, Replica, Role, SnapshotEvery, Status, Unavailable, UnknownProfile, chain,
 };
 pub use quorate_store::{MemoryDisk, MemoryLatency, MemoryStore, OpenError, Store};
-pub use quorate_types::{AddressError, MemberName, NameError, Term};
+pub use quorate_tls::{ReplicaFiles as TlsFiles, TlsError};
+pub use quorate_types::{
+    AddressError, ClusterId, Index, LogTime, Member, MemberName, NameError, NodeId, Position, Revision, Term,
+};

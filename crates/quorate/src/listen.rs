@@ -14,16 +14,17 @@ pub(crate) struct Bound {
     pub(crate) http: Option<Listener>,
 }
 
-/// Binds the ports of `entry` on host `bind`, and the HTTP address.
+/// Binds the ports of `entry` on host `bind`, those for other replicas through `replicas`, and the HTTP address.
 pub(crate) async fn listen(
+    replicas: &dyn Network,
     network: &dyn Network,
     bind: &str,
     entry: &Listed,
     http: Option<&str>,
 ) -> Result<Bound, StartError> {
     let on = |address: &str| format!("{}:{}", bracketed(bind), port(address));
-    let liveness = bound(network, Port::Liveness, on(&entry.liveness_address)).await?;
-    let peers = bound(network, Port::Peers, on(&entry.peer_address)).await?;
+    let liveness = bound(replicas, Port::Liveness, on(&entry.liveness_address)).await?;
+    let peers = bound(replicas, Port::Peers, on(&entry.peer_address)).await?;
     let clients = bound(network, Port::Clients, on(&entry.client_address)).await?;
     let http = match http {
         Some(address) => Some(bound(network, Port::Http, address.to_owned()).await?),

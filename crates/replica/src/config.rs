@@ -16,8 +16,11 @@ use crate::raft::config::SnapshotEvery;
 pub struct ReplicaConfig {
     /// This replica's name; one of `listed`.
     pub name: MemberName,
-    /// All replicas that form the group at first: one, three or five. The same list at each of them, in any order.
+    /// All replicas that form the group at first: one, three or five. The same list at each of them, in any order. Who
+    /// joins a running cluster lists itself and members of it.
     pub listed: Vec<Listed>,
+    /// Never form a group, only join one. Such a list may have any length.
+    pub joins: bool,
     /// Timeouts.
     pub profile: Profile,
     /// How often snapshots are taken.
@@ -67,6 +70,9 @@ pub enum ConfigError {
         "{0} replicas are listed; list 1, 3 or 5 (an even number tolerates no more failures than the odd one below)"
     )]
     GroupSize(usize),
+    /// There is nobody to join.
+    #[error("a replica that joins needs somebody to ask; list it and at least one member of the cluster")]
+    NobodyToJoin,
     /// A name stands twice.
     #[error("the replica {0} is listed twice; names must differ")]
     NameTwice(MemberName),
@@ -93,7 +99,10 @@ impl ReplicaConfig {
     /// # Errors
     /// [`ConfigError`] says what to change.
     pub fn checked(mut self) -> Result<Self, ConfigError> {
-        if !GROUP_SIZES.contains(&self.listed.len()) {
+        if self.joins && self.listed.len() < 2 {
+            return Err(ConfigError::NobodyToJoin);
+        }
+        if !self.joins && !GROUP_SIZES.contains(&self.listed.len()) {
             return Err(ConfigError::GroupSize(self.listed.len()));
         }
         self.listed.sort_unstable();
@@ -144,6 +153,7 @@ mod tests {
         ReplicaConfig {
             name: name(me),
             listed: group.iter().map(|who| listed(who)).collect(),
+            joins: false,
             profile: Profile::Zone,
             snapshot: SnapshotEvery::default(),
             session_grace: Duration::from_secs(1),
@@ -157,6 +167,11 @@ mod tests {
             let checked = config("a", group).checked().expect("a good list");
             assert!(checked.listed.is_sorted());
         }
+        let joins = ReplicaConfig {
+            joins: true,
+            ..config("d", &["a", "b", "c", "d"])
+        };
+        assert!(joins.checked().is_ok());
     }
 
     #[test]
@@ -169,6 +184,20 @@ mod tests {
         let cases = [
             (config("a", &[]), ConfigError::GroupSize(0)),
             (config("a", &["a", "b"]), ConfigError::GroupSize(2)),
+            (
+                ReplicaConfig {
+                    joins: true,
+                    ..config("a", &["a"])
+                },
+                ConfigError::NobodyToJoin,
+            ),
+            (
+                ReplicaConfig {
+                    joins: true,
+                    ..config("x", &["a", "b"])
+                },
+                ConfigError::NotListed(name("x")),
+            ),
             (config("a", &["a", "b", "b"]), ConfigError::NameTwice(name("b"))),
             (config("x", &["a", "b", "c"]), ConfigError::NotListed(name("x"))),
             (same_port, ConfigError::AddressTwice("a:2380".to_owned())),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use quorate_store::StoreError;
-use quorate_types::Index;
+use quorate_types::{Index, NodeId};
 use tokio::sync::watch;
 
 /// See the module.
@@ -44,6 +44,15 @@ pub enum Fault {
     Raft {
         /// openraft's words.
         why: String,
+    },
+    /// The group goes on without this replica.
+    #[error(
+        "this replica was removed from its cluster, where it was node {node}, an id that is never used again; leave it \
+         stopped, or delete its data directory to let it join as a new member"
+    )]
+    Removed {
+        /// What it was.
+        node: NodeId,
     },
     /// This replica cannot be part of the group it finds.
     #[error("{why}")]

@@ -1,6 +1,7 @@
 //! Who leads, as this replica sees it, and how the last change came about.
 //!
-//! Promises: [`Leadership`] never names a leader whose process this replica knows to be gone; `serving` is true only
+//! Promises: [`Leadership`] never names a leader whose process this replica knows to be gone, nor one that it has not
+//! heard of since it started itself: the vote on its disk may be for a leader that died long ago. `serving` is true only
 //! once this replica leads and has applied the first entry of its own term, so that its state includes everything that
 //! any earlier leader acknowledged. Between two replicas' views the one with the higher term is right.
 
@@ -116,7 +117,10 @@ impl LeadershipTask {
             let (now, members) = {
                 let server = raft.borrow_and_update();
                 let alive = crate::peer::service::reign_of(&server.vote).filter(|reign| {
-                    server.current_leader == Some(reign.leader) && !self.observed.leader_is_dead(*reign)
+                    let is_met = reign.leader == self.me || self.observed.run_of(*reign).is_some();
+                    server.current_leader == Some(reign.leader)
+                        && is_met
+                        && !self.observed.leader_is_dead(*reign)
                 });
                 let membership = server.membership_config.membership();
                 let members: Vec<Member> = membership.nodes().map(|(_, member)| member.clone()).collect();

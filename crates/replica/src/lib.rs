@@ -14,37 +14,46 @@
 //! (`quorate-store`). A replica is handed its sockets, its clock and its store, so that several run in one process and a
 //! whole group runs in a simulation.
 
+mod backup;
 mod barrier;
 mod config;
 mod digests;
 mod duties;
+mod ending;
 mod failover;
 mod fault;
 mod formation;
+mod group;
 mod leadership;
 mod liveness;
+mod membership;
 mod metrics;
 mod peer;
 mod profile;
 mod proposer;
 mod published;
 mod raft;
+mod recover;
 mod replica;
+mod start;
 mod status;
 mod unavailable;
 mod watch;
 
 pub use quorate_machine as machine;
 
+pub use backup::{Backup, BackupContents, BackupError, Restored, inspect, restore};
 pub use config::{ConfigError, Listed, Listeners, ReplicaConfig, Surroundings};
 pub use duties::sessions::{Grant, Sessions};
 pub use failover::timeline::Step;
 pub use failover::transfer::TransferError;
 pub use fault::{Fault, chain};
 pub use leadership::{ChangeReason, Leader, LeaderChange, Leadership};
+pub use membership::{MemberChange, MemberError};
 pub use profile::{Profile, Timing, UnknownProfile};
 pub use proposer::Decided;
 pub use raft::config::SnapshotEvery;
+pub use recover::{RecoverError, Recovered, Recovery};
 pub use replica::{Replica, Stale};
 pub use status::{PeerStatus, Readiness, Role, Status};
 pub use unavailable::Unavailable;

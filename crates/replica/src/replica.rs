@@ -8,54 +8,38 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::async_runtime::WatchReceiver;
-use quorate_host::{Listener, entropy, incoming};
-use quorate_machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, RequestId};
-use quorate_store::{Identity as Directory, Store};
-use quorate_types::limits::PEER_MESSAGE_BYTES_MAX;
+use quorate_host::entropy;
+use quorate_machine::{Command, Image, RequestId};
+use quorate_store::Store;
 use quorate_types::{BootId, Member, NodeId, Revision, Term};
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::barrier::Barrier;
 use crate::config::{Listeners, ReplicaConfig, Surroundings};
-use crate::digests::{self, Digests};
-use crate::duties::Duties;
-use crate::duties::lease_keeper::LeaseKeeper;
 use crate::duties::sessions::Sessions;
-use crate::failover::crash::Crash;
-use crate::failover::gray::Gray;
-use crate::failover::observed::Observed;
-use crate::failover::timeline::Timeline;
-use crate::failover::transfer::{TransferError, TransferTask, Transfers};
+use crate::ending::Ending;
+use crate::failover::transfer::TransferError;
 use crate::fault::{Fault, Faults};
-use crate::formation::{Formed, Place};
-use crate::leadership::{LeaderChange, Leadership, LeadershipTask};
+use crate::formation::Formed;
+use crate::group::Group;
+use crate::leadership::{LeaderChange, Leadership};
 use crate::liveness::board::Board;
-use crate::liveness::links::Links;
-use crate::liveness::{Identity, listener};
+use crate::liveness::listener;
+use crate::membership::{MemberChange, MemberError};
 use crate::metrics::Metrics;
-use crate::peer::caller::Caller;
-use crate::peer::client::{PeerNetwork, Peers};
+use crate::peer;
 use crate::peer::service::PeerService;
-use crate::peer::wire::peer_server::PeerServer;
 use crate::profile::Timing;
-use crate::proposer::{Decided, Proposer};
-use crate::published::Published;
-use crate::raft::log::RaftLog;
-use crate::raft::state::StateMachine;
-use crate::raft::types::Raft;
+use crate::proposer::Decided;
+use crate::start::Start;
 use crate::unavailable::Unavailable;
-use crate::watch::{WatchHub, Watcher};
+use crate::watch::Watcher;
 
 /// Death notices that wait for the crash task.
 const REPORTS_MAX: usize = 64;
 /// How long a stopping leader tries to hand over before it stops all the same.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a stopping replica waits for its tasks.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One running member; cheap to clone.
 #[derive(Clone)]
@@ -78,56 +62,10 @@ pub(crate) struct Inner {
     /// Readiness is off: the replica is about to stop.
     pub(crate) stopping: watch::Sender<bool>,
     /// Tasks that work for clients and for the group.
-    work: Ending,
+    pub(crate) work: Ending,
     /// The liveness listener, which outlives everything.
     liveness: Ending,
     stopped: Mutex<bool>,
-}
-
-/// What exists once the replica is part of a group.
-pub(crate) struct Group {
-    pub(crate) identity: Directory,
-    pub(crate) raft: Raft,
-    pub(crate) observed: Arc<Observed>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) digests: Arc<Digests>,
-    pub(crate) published: Published,
-    pub(crate) hub: WatchHub,
-    pub(crate) proposer: Proposer,
-    pub(crate) barrier: Barrier,
-    pub(crate) transfers: Transfers,
-    pub(crate) sessions: Sessions,
-}
-
-impl Group {
-    /// The member of the effective membership with this id.
-    pub(crate) fn member(&self, node: NodeId) -> Option<Member> {
-        let server = self.raft.server_metrics();
-        let server = server.borrow_watched();
-        server.membership_config.membership().get_node(&node).cloned()
-    }
-}
-
-/// Tasks and the word that ends them.
-#[derive(Debug, Default)]
-struct Ending {
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl Ending {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(task);
-    }
-
-    /// Ends the tasks and waits for them, for a while.
-    async fn end(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        if timeout(JOIN_TIMEOUT, self.tasks.wait()).await.is_err() {
-            tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time");
-        }
-    }
 }
 
 /// A state that may be old, and what is known of its age.
@@ -173,7 +111,7 @@ impl Replica {
             listeners.liveness,
             identities,
             Arc::clone(&inner.board),
-            inner.liveness.stop.clone(),
+            inner.liveness.stop(),
         );
         inner.liveness.spawn(liveness);
         let (reports, reported) = mpsc::channel(REPORTS_MAX);
@@ -184,11 +122,11 @@ impl Replica {
         };
         inner
             .work
-            .spawn(serve_peers(service, listeners.peer, inner.work.stop.clone()));
+            .spawn(peer::serve::serve(service, listeners.peer, &inner.work));
         inner.work.spawn(watch_store(
             Arc::clone(&inner.store),
             inner.faults.clone(),
-            inner.work.stop.clone(),
+            inner.work.stop(),
         ));
         let start = Start {
             inner: Arc::clone(&inner),
@@ -197,7 +135,7 @@ impl Replica {
             identity,
             reported,
         };
-        let stop = inner.work.stop.clone();
+        let stop = inner.work.stop();
         inner.work.spawn(async move {
             tokio::select! {
                 () = start.run() => {}
@@ -299,6 +237,16 @@ impl Replica {
         group.transfers.hand_over(to, deadline).await
     }
 
+    /// Changes voters and members in one joint change, and waits until that is committed.
+    ///
+    /// # Errors
+    /// [`MemberError`]. [`MemberError::NotLeader`] also after this replica has handed leadership over, because it is itself
+    /// to be removed: ask the new leader.
+    pub async fn change_members(&self, change: MemberChange) -> Result<(), MemberError> {
+        let group = self.group().map_err(|_| MemberError::NotLeader)?;
+        group.members.change(change).await
+    }
+
     /// The first fault, when it happens.
     #[must_use]
     pub fn fault(&self) -> watch::Receiver<Option<Arc<Fault>>> {
@@ -382,291 +330,6 @@ impl Replica {
     }
 }
 
-/// Becoming part of a group.
-struct Start {
-    inner: Arc<Inner>,
-    surroundings: Surroundings,
-    boot: BootId,
-    identity: watch::Sender<Option<Identity>>,
-    reported: mpsc::Receiver<crate::failover::crash::DownReport>,
-}
-
-impl Start {
-    async fn run(self) {
-        let faults = self.inner.faults.clone();
-        if let Err(fault) = self.form().await {
-            faults.raise(fault);
-        }
-    }
-
-    async fn form(self) -> Result<(), Fault> {
-        let store = &self.inner.store;
-        let place = self
-            .inner
-            .formed
-            .find_place(&**store, &self.surroundings.network)
-            .await?;
-        if store.facts().identity.is_none() {
-            store
-                .save_identity(place.directory.clone())
-                .await
-                .map_err(Fault::Store)?;
-        }
-        let identity = Identity {
-            cluster: place.directory.cluster,
-            node: place.directory.node,
-            boot: self.boot,
-            feature_level_max: FEATURE_LEVEL_MAX,
-        };
-        self.identity.send_replace(Some(identity));
-        let (formed, network) = (
-            Arc::clone(&self.inner.formed),
-            Arc::clone(&self.surroundings.network),
-        );
-        let (faults, stop) = (self.inner.faults.clone(), self.inner.work.stop.clone());
-        self.inner.work.spawn(async move {
-            tokio::select! {
-                Some(fault) = formed.look_around(identity.cluster, &network) => faults.raise(fault),
-                () = stop.cancelled() => {}
-                else => {}
-            }
-        });
-        self.join(place, identity).await
-    }
-
-    async fn join(self, place: Place, identity: Identity) -> Result<(), Fault> {
-        let inner = &self.inner;
-        let me = place.directory.node;
-        let caller = Caller {
-            cluster: place.directory.cluster,
-            from: me,
-            to: me,
-            boot: self.boot,
-            incarnation: place.directory.incarnation,
-        };
-        let peers = Peers::new(caller, Arc::clone(&self.surroundings.network));
-        // A replica that has never voted has never promised anybody a lease.
-        let has_voted = inner.store.log_state().vote.is_some();
-        let silence = if has_voted {
-            inner.timing.election_max
-        } else {
-            Duration::ZERO
-        };
-        let observed = Observed::new(Arc::clone(&inner.board), silence);
-        let digests = Arc::new(Digests::default());
-        let machine = Machine::genesis();
-        let published = Published::new(machine.image());
-        let (applied_reign, applied_reigns) = watch::channel(None);
-        let state = StateMachine::new(
-            machine,
-            Arc::clone(&inner.store),
-            published.clone(),
-            Arc::clone(&digests),
-            applied_reign,
-            inner.faults.clone(),
-        );
-        let raft_fault = |why: String| Fault::Raft { why };
-        let config = crate::raft::config::config(identity.cluster, inner.timing, inner.config.snapshot)
-            .map_err(|error| raft_fault(error.to_string()))?;
-        let raft = Raft::new(
-            me,
-            Arc::new(config),
-            PeerNetwork(Arc::clone(&peers)),
-            RaftLog::new(Arc::clone(&inner.store)),
-            state,
-        )
-        .await
-        .map_err(|fatal| raft_fault(fatal.to_string()))?;
-
-        let timeline = Timeline::new(Arc::clone(&self.surroundings.clock));
-        let parts = Parts {
-            raft: raft.clone(),
-            observed: Arc::clone(&observed),
-            digests,
-            published,
-            peers: Arc::clone(&peers),
-            timeline: Arc::clone(&timeline),
-            applied_reigns,
-            forming: place.initial.is_some(),
-        };
-        let group = self.assemble(&place.directory, parts);
-        inner.formed.settle(Arc::clone(&group));
-        if let Some(members) = place.initial {
-            // Refused when the log has members already: somebody was faster, or this is a restart half-way through.
-            match raft.initialize(members).await {
-                Ok(()) => tracing::info!(cluster = %identity.cluster, "formed a new group"),
-                Err(error) => tracing::debug!(%error, "the group exists already"),
-            }
-        }
-        let crash = Crash {
-            me,
-            raft: raft.clone(),
-            store: Arc::clone(&inner.store),
-            peers,
-            observed,
-            timeline,
-            valid_for: inner.timing.election_max,
-        };
-        inner
-            .work
-            .spawn(crash.run(self.reported, inner.work.stop.clone()));
-        let links = Links {
-            me: identity,
-            raft,
-            network: Arc::clone(&self.surroundings.network),
-            board: Arc::clone(&inner.board),
-            members: inner.members.subscribe(),
-        };
-        inner.work.spawn(links.run(inner.work.stop.clone()));
-        Ok(())
-    }
-
-    /// Builds the verbs' parts on top of Raft and starts their tasks.
-    fn assemble(&self, directory: &Directory, parts: Parts) -> Arc<Group> {
-        let Parts {
-            raft,
-            observed,
-            digests,
-            published,
-            peers,
-            timeline,
-            applied_reigns,
-            forming,
-        } = parts;
-        let inner = &self.inner;
-        let (me, work, board) = (directory.node, &inner.work, &inner.board);
-        let (leadership, members) = (inner.leadership.subscribe(), inner.members.subscribe());
-        let isolated = watch::Sender::new(false);
-        let clock = Arc::clone(&self.surroundings.clock);
-        let stop = || work.stop.clone();
-
-        let (transfers, transfer_task) = TransferTask::new(
-            me,
-            raft.clone(),
-            Arc::clone(&observed),
-            Arc::clone(board),
-            leadership.clone(),
-            inner.stopping.subscribe(),
-        );
-        work.spawn(transfer_task.run(stop()));
-        let (proposer, proposer_task) = Proposer::new(
-            me,
-            raft.clone(),
-            leadership.clone(),
-            isolated.subscribe(),
-            Arc::clone(&clock),
-            Arc::clone(&inner.metrics),
-        );
-        work.spawn(proposer_task.run(stop()));
-        let (barrier, barrier_task) =
-            Barrier::new(me, raft.clone(), leadership.clone(), isolated.subscribe());
-        work.spawn(barrier_task.run(stop()));
-        let leadership_task = LeadershipTask {
-            me,
-            raft: raft.clone(),
-            observed: Arc::clone(&observed),
-            isolated: isolated.subscribe(),
-            timeline,
-            clock,
-            metrics: Arc::clone(&inner.metrics),
-            applied_reign: applied_reigns,
-            forming,
-            leadership: inner.leadership.clone(),
-            members: inner.members.clone(),
-            last_change: inner.last_change.clone(),
-        };
-        work.spawn(leadership_task.run(stop()));
-        let gray = Gray {
-            raft: raft.clone(),
-            store: Arc::clone(&inner.store),
-            timing: inner.timing,
-            leadership: leadership.clone(),
-            transfers: transfers.clone(),
-            isolated,
-        };
-        work.spawn(gray.run(stop()));
-
-        let hub = WatchHub::new(published.clone());
-        let leases = Arc::new(LeaseKeeper::new());
-        let duties = Duties {
-            me,
-            proposer: proposer.clone(),
-            published: published.clone(),
-            hub: hub.clone(),
-            board: Arc::clone(board),
-            members: members.clone(),
-            leases: Arc::clone(&leases),
-        };
-        work.spawn(duties.run(leadership, stop()));
-        let compare = digests::compare(
-            me,
-            Arc::clone(&digests),
-            members,
-            peers,
-            inner.faults.clone(),
-            stop(),
-        );
-        work.spawn(compare);
-        work.spawn(watch_raft(raft.clone(), inner.faults.clone(), stop()));
-
-        let sessions = Sessions {
-            proposer: proposer.clone(),
-            barrier: barrier.clone(),
-            published: published.clone(),
-            leases,
-            grace: inner.config.session_grace,
-        };
-        Arc::new(Group {
-            identity: directory.clone(),
-            raft,
-            observed,
-            store: Arc::clone(&inner.store),
-            digests,
-            published,
-            hub,
-            proposer,
-            barrier,
-            transfers,
-            sessions,
-        })
-    }
-}
-
-/// What the verbs are built on.
-struct Parts {
-    raft: Raft,
-    observed: Arc<Observed>,
-    digests: Arc<Digests>,
-    published: Published,
-    peers: Arc<Peers>,
-    timeline: Arc<Timeline>,
-    applied_reigns: watch::Receiver<Option<crate::failover::Reign>>,
-    /// This life of the replica forms the group.
-    forming: bool,
-}
-
-/// Serves the peer protocol until `stop`.
-async fn serve_peers(service: PeerService, listener: Listener, stop: CancellationToken) {
-    let service = PeerServer::new(service)
-        .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    let server = tonic::transport::Server::builder()
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(16 << 20)
-        .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
-        .add_service(service);
-    // Streams between peers never end by themselves, so the server is dropped rather than drained.
-    tokio::select! {
-        served = server.serve_with_incoming(incoming(listener)) => {
-            if let Err(error) = served {
-                tracing::error!(%error, "the peer service has ended");
-            }
-        }
-        () = stop.cancelled() => {}
-    }
-}
-
 /// Raises the store's first fault.
 async fn watch_store(store: Arc<dyn Store>, faults: Faults, stop: CancellationToken) {
     let mut fault = store.fault();
@@ -679,25 +342,5 @@ async fn watch_store(store: Arc<dyn Store>, faults: Faults, stop: CancellationTo
             }
         }
         () = stop.cancelled() => {}
-    }
-}
-
-/// Raises openraft's end, unless somebody asked for it.
-async fn watch_raft(raft: Raft, faults: Faults, stop: CancellationToken) {
-    let mut metrics = raft.metrics();
-    loop {
-        let running = metrics.borrow_and_update().running_state.clone();
-        if let Err(fatal) = running {
-            if !stop.is_cancelled() && !matches!(fatal, openraft::errors::Fatal::Stopped) {
-                faults.raise(Fault::Raft {
-                    why: fatal.to_string(),
-                });
-            }
-            return;
-        }
-        tokio::select! {
-            changed = metrics.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
-        }
     }
 }

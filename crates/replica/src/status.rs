@@ -9,12 +9,13 @@ use openraft::async_runtime::WatchReceiver;
 use quorate_types::{ClusterId, Index, Member, MemberName, NodeId, Revision};
 
 use crate::fault::Fault;
+use crate::group::Group;
 use crate::leadership::{LeaderChange, Leadership};
 use crate::liveness::board::Board;
 use crate::metrics::Gauge;
 use crate::profile::{Profile, Timing};
 use crate::raft::types::LogId;
-use crate::replica::{Group, Replica};
+use crate::replica::Replica;
 
 /// A replica's part in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,8 @@ pub struct Status {
     pub feature_level: u32,
     /// The digest of its state after `applied`.
     pub digest: u128,
+    /// The same without the place in the log and log time.
+    pub content_digest: u128,
     /// Collections in all databases.
     pub collections: u64,
     /// Partitions of all collections.
@@ -170,6 +173,7 @@ impl Replica {
             revision: Revision::default(),
             feature_level: 0,
             digest: 0,
+            content_digest: 0,
             collections: 0,
             partitions: 0,
             sessions: 0,
@@ -269,6 +273,7 @@ fn fill(status: &mut Status, group: &Group, board: &Board) {
     status.revision = image.revision();
     status.feature_level = image.feature_level();
     status.digest = image.digest();
+    status.content_digest = image.content_digest();
     status.collections = counts.collections;
     status.partitions = counts.partitions;
     status.sessions = counts.sessions;

@@ -87,6 +87,7 @@ impl Group {
     async fn start(&mut self, index: usize) {
         let listed = self.listed.clone();
         let config = ReplicaConfig {
+            joins: false,
             name: listed[index].name.clone(),
             listed: listed.clone(),
             profile: Profile::Lan,

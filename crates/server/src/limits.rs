@@ -30,6 +30,9 @@ pub const WRITES_UNANSWERED_MAX: usize = 1_024;
 pub const WATCH_MESSAGE_EVENTS: usize = 1_024;
 /// Bytes of events that one message of a watch carries, unless a single revision has more.
 pub const WATCH_MESSAGE_BYTES: usize = 1 << 20;
+/// Backups that are taken at once; a further one is refused as overloaded. Each holds on to a state of its moment, so a
+/// client that stops reading costs memory until it goes.
+pub const BACKUPS_MAX: usize = 2;
 /// Bytes of one page of a listing; a page that would be larger ends early and names the next one.
 pub const PAGE_BYTES_MAX: usize = 16 << 20;
 /// Longest token of a page, bytes: larger than any that was given out.

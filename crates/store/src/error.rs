@@ -250,6 +250,35 @@ pub enum OpenError {
         /// Neither the log nor an intact snapshot holds everything up to here.
         needs: Position,
     },
+    /// A directory that has to be empty is not.
+    #[error("{path} is not empty: it holds {found}; name an empty directory, or one that is not there yet", path = path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// The first name in it.
+        found: String,
+    },
+    /// There is no data of a replica.
+    #[error("{path} holds no data of a replica; name the data directory of one", path = path.display())]
+    NoData {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A directory was being filled from a backup when that ended.
+    #[error("{path} was being restored when that broke off; run the same `quorate snapshot restore` again", path = path.display())]
+    HalfRestored {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// What is to take the place of a directory is complete, but not all of it is in place.
+    #[error("what takes the place of {path} is complete, but could not be moved in yet; mend what is named and start the replica, which goes on", path = path.display())]
+    HalfReplaced {
+        /// The directory.
+        path: PathBuf,
+        /// What the system refused.
+        #[source]
+        cause: Box<OpenError>,
+    },
     /// Anything else that the system refused.
     #[error("{doing} {path} failed", path = path.display())]
     Io {

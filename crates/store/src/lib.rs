@@ -17,11 +17,14 @@ mod stats;
 mod store;
 mod view;
 
-pub use disk::{DiskOptions, DiskStore};
+pub use disk::{DirectoryContents, DiskOptions, DiskStore, NewDirectory, OfflineDirectory};
 pub use error::{Fault, OpenError, SnapshotError, StoreError};
 pub use facts::{Facts, MembershipFact};
 pub use identity::Identity;
 pub use memory::{MemoryDisk, MemoryLatency, MemoryStore};
-pub use snapshot::{Snapshot, SnapshotId, SnapshotInbox, SnapshotMeta, SnapshotReader, SnapshotWriter};
+pub use snapshot::{
+    Encoder as SnapshotEncoder, Snapshot, SnapshotFile, SnapshotId, SnapshotInbox, SnapshotMeta,
+    SnapshotReader, SnapshotWriter,
+};
 pub use stats::StoreStats;
 pub use store::{Done, Entry, EntryKind, LogState, Store, Vote, limits};

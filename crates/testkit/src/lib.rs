@@ -3,12 +3,14 @@
 //! Promises: [`netns`] puts every replica into a network namespace of its own, where links can be cut in one direction
 //! or both, and leaves nothing behind; [`load`] drives writers and readers through the Rust client and notes what each
 //! call was told; [`judge`] decides from these notes and the cluster's own history whether an acknowledged write was
-//! lost or doubled, or a read was stale; [`agree`] compares the replicas with one another.
+//! lost or doubled, or a read was stale; [`agree`] compares the replicas with one another; [`certificates`] signs what TLS
+//! is tried with.
 //!
 //! Left out on purpose: clusters on loopback, which `quorate-local` starts; and what to break when, which is each
 //! test's own story.
 
 pub mod agree;
+pub mod certificates;
 mod error;
 pub mod judge;
 pub mod load;

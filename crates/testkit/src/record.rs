@@ -5,6 +5,7 @@
 //! returned. Left out on purpose: who sent what over which connection.
 
 use std::ops::Range;
+use std::time::Duration;
 
 /// All that was recorded.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +87,19 @@ impl Record {
         self.writes.iter().filter(done).count()
     }
 
+    /// The longest time without an acknowledgement of a write, between the first and the last of them.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        let acknowledged = self
+            .writes
+            .iter()
+            .filter(|write| write.fate == Fate::Acknowledged);
+        let mut at: Vec<u64> = acknowledged.map(|write| write.span.returned_ns).collect();
+        at.sort_unstable();
+        let pauses = at.windows(2).map(|pair| pair[1] - pair[0]);
+        Duration::from_nanos(pauses.max().unwrap_or(0))
+    }
+
     /// Calls of any kind that ended without an answer, in their words.
     #[must_use]
     pub fn failed(&self) -> Vec<String> {
@@ -96,5 +110,53 @@ impl Record {
             }
         });
         words.chain(self.unanswered.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_between_acknowledgements() {
+        let write = |returned_ns, fate| Written {
+            key: String::new(),
+            value: String::new(),
+            span: Span {
+                called_ns: 0,
+                returned_ns,
+            },
+            fate,
+        };
+        let lost = || Fate::Unknown("lost".to_owned());
+        let cases = [
+            ("nothing", vec![], 0),
+            ("one", vec![write(5, Fate::Acknowledged)], 0),
+            (
+                "in any order",
+                vec![
+                    write(9, Fate::Acknowledged),
+                    write(2, Fate::Acknowledged),
+                    write(4, Fate::Acknowledged),
+                ],
+                5,
+            ),
+            (
+                "an answer that is none",
+                vec![
+                    write(1, Fate::Acknowledged),
+                    write(5, lost()),
+                    write(9, Fate::Acknowledged),
+                ],
+                8,
+            ),
+        ];
+        for (case, writes, want) in cases {
+            let record = Record {
+                writes,
+                ..Record::default()
+            };
+            assert_eq!(record.longest_pause(), Duration::from_nanos(want), "{case}");
+        }
     }
 }

@@ -6,6 +6,8 @@ pub const MEMBER_NAME_BYTES_MAX: usize = 63;
 pub const ADDRESS_BYTES_MAX: usize = 260;
 /// Replicas that may form a group at first: one for a laptop, three or five for work.
 pub const GROUP_SIZES: [usize; 3] = [1, 3, 5];
+/// Voters at most: each write waits for a majority of them.
+pub const VOTERS_MAX: usize = 7;
 
 /// Largest command in the log, bytes, encoded. etcd's default request limit.
 pub const COMMAND_BYTES_MAX: usize = 1_572_864;

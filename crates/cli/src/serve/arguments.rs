@@ -27,6 +27,20 @@ pub(crate) struct Arguments {
     #[arg(long, env = "QUORATE_REPLICAS", value_name = "LIST")]
     pub(crate) replicas: Option<String>,
 
+    /// Instead of --replicas: the domain under which the replicas of a StatefulSet have their names. A replica called NAME-1
+    /// is at NAME-1.DOMAIN (ports 2379, 2380, 2382), and forms a group with NAME-0 and so on, --group-size of them; one
+    /// with a higher number joins
+    #[arg(long, env = "QUORATE_PEERS_DNS", value_name = "DOMAIN")]
+    pub(crate) peers_dns: Option<String>,
+
+    /// How many replicas form the group at first, with --peers-dns: 1, 3 or 5 [default: 3]
+    #[arg(long, env = "QUORATE_GROUP_SIZE", value_name = "N")]
+    pub(crate) group_size: Option<u32>,
+
+    /// Only join a running cluster, never form one; the list names this replica and members of that cluster
+    #[arg(long, env = "QUORATE_JOIN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) join: Option<bool>,
+
     /// Where the replica keeps its log and snapshots; made when missing [default: quorate-data]
     #[arg(long, env = "QUORATE_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
@@ -38,6 +52,23 @@ pub(crate) struct Arguments {
     /// Where probes, metrics and the status page are, or `off` [default: 0.0.0.0:9091]
     #[arg(long, env = "QUORATE_HTTP", value_name = "ADDRESS")]
     pub(crate) http: Option<String>,
+
+    /// This replica's certificate, PEM: with --tls-key and --tls-ca, all ports but HTTP speak TLS. The files are read again
+    /// when they change
+    #[arg(long, env = "QUORATE_TLS_CERT", value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert, PEM
+    #[arg(long, env = "QUORATE_TLS_KEY", value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// The CA of the replicas' certificates, PEM: replicas accept nobody else as a replica
+    #[arg(long, env = "QUORATE_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// Clients have to show a certificate of this CA, PEM [default: they need none]
+    #[arg(long, env = "QUORATE_TLS_CLIENT_CA", value_name = "FILE")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
 
     /// Timeouts for a silent leader: lan (one rack), zone (zones of one region) or region [default: zone]
     #[arg(long, env = "QUORATE_PROFILE", value_name = "PROFILE")]

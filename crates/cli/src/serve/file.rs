@@ -20,9 +20,16 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) struct File {
     pub(crate) name: Option<String>,
     pub(crate) replicas: Option<Vec<String>>,
+    pub(crate) peers_dns: Option<String>,
+    pub(crate) group_size: Option<u32>,
+    pub(crate) join: Option<bool>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) bind: Option<String>,
     pub(crate) http: Option<String>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_ca: Option<PathBuf>,
+    pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) profile: Option<String>,
     pub(crate) session_grace_ms: Option<u64>,
     pub(crate) snapshot_every: Option<u64>,
@@ -96,9 +103,16 @@ mod tests {
         let File {
             name,
             replicas,
+            peers_dns,
+            group_size,
+            join,
             data_dir,
             bind,
             http,
+            tls_cert,
+            tls_key,
+            tls_ca,
+            tls_client_ca,
             profile,
             session_grace_ms,
             snapshot_every,
@@ -107,9 +121,11 @@ mod tests {
             log,
             log_format,
         } = file;
+        assert!(peers_dns.is_some() && group_size.is_some() && join.is_some());
         assert!(
             name.is_some() && replicas.is_some() && data_dir.is_some() && bind.is_some() && http.is_some()
         );
+        assert!(tls_cert.is_some() && tls_key.is_some() && tls_ca.is_some() && tls_client_ca.is_some());
         assert!(
             profile.is_some()
                 && session_grace_ms.is_some()

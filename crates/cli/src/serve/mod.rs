@@ -14,6 +14,8 @@ mod settings;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use file::COMMENTED;
+pub(crate) use replicas::parse_list;
+pub(crate) use run::failure;
 pub(crate) use settings::Settings;
 
 use crate::exit::Failure;

@@ -4,12 +4,40 @@ use quorate::{Listed, MemberName};
 
 /// The ports that etcd's clients and operators expect, and ours for liveness.
 const PORTS: &str = "2379/2380/2382";
+/// More replicas never form a group; which sizes do is checked with the list as a whole.
+const GROUP_SIZE_MAX: u32 = 9;
 /// Characters of an entry that an error repeats at most.
 const SHOWN: usize = 80;
 
 /// Parses a list separated by commas. Spaces around entries are ignored.
 pub(crate) fn parse_list(text: &str) -> Result<Vec<Listed>, String> {
     text.split(',').map(|entry| parse(entry.trim())).collect()
+}
+
+/// The replicas of a StatefulSet, as its `member` sees them: the first `size` ones, and itself when its number is higher.
+/// Then it is not one of those that form the group: it joins.
+pub(crate) fn of_stateful_set(member: &str, domain: &str, size: u32) -> Result<(Vec<Listed>, bool), String> {
+    let number = |text: &str| {
+        text.parse::<u32>()
+            .ok()
+            .filter(|number| number.to_string() == text)
+    };
+    let named = member
+        .rsplit_once('-')
+        .and_then(|(set, ordinal)| Some((set, number(ordinal)?)));
+    let Some((set, own)) = named else {
+        let shown: String = member.chars().take(SHOWN).collect();
+        return Err(format!(
+            "peers_dns: the name {shown:?} is not that of a pod of a StatefulSet, such as quorate-0; give --name"
+        ));
+    };
+    if size > GROUP_SIZE_MAX {
+        return Err(format!("group_size: {size} is out of range; give 1, 3 or 5"));
+    }
+    let domain = domain.trim_matches('.');
+    let ordinals = (0..size).chain((own >= size).then_some(own));
+    let listed = ordinals.map(|ordinal| parse(&format!("{set}-{ordinal}={set}-{ordinal}.{domain}")));
+    Ok((listed.collect::<Result<_, _>>()?, own >= size))
 }
 
 /// Parses one entry.
@@ -102,6 +130,51 @@ mod tests {
             list.iter().map(|listed| listed.name.as_str()).collect::<String>(),
             "abc"
         );
+    }
+
+    #[test]
+    fn the_replicas_of_a_stateful_set() {
+        let seen = |member, domain, size| {
+            let (listed, joins) = of_stateful_set(member, domain, size)?;
+            let entries: Vec<String> = listed
+                .iter()
+                .map(|listed| format!("{}={}", listed.name, listed.peer_address))
+                .collect();
+            Ok::<_, String>(format!(
+                "{}{}",
+                entries.join(" "),
+                if joins { " joins" } else { "" }
+            ))
+        };
+        let three = "q-0=q-0.d.svc:2380 q-1=q-1.d.svc:2380 q-2=q-2.d.svc:2380";
+        assert_eq!(seen("q-1", "d.svc", 3).as_deref(), Ok(three));
+        assert_eq!(seen("q-0", ".d.svc.", 3).as_deref(), Ok(three));
+        let fourth = format!("{three} q-3=q-3.d.svc:2380 joins");
+        assert_eq!(seen("q-3", "d.svc", 3), Ok(fourth));
+        assert_eq!(seen("my-q-0", "d", 1).as_deref(), Ok("my-q-0=my-q-0.d:2380"));
+        let long = "x".repeat(100_000);
+        let cases = [
+            ("quorate", "d", 3, "is not that of a pod"),
+            ("quorate-", "d", 3, "is not that of a pod"),
+            ("quorate-01", "d", 3, "is not that of a pod"),
+            ("quorate-x", "d", 3, "is not that of a pod"),
+            ("quorate--1", "d", 3, "name"),
+            (&long, "d", 3, "is not that of a pod"),
+            ("-0", "d", 3, "name"),
+            ("q-0", "d d:x", 3, "three ports"),
+            (
+                "q-0",
+                "d",
+                4_000_000_000,
+                "group_size: 4000000000 is out of range",
+            ),
+        ];
+        for (member, domain, size, want) in cases {
+            match seen(member, domain, size) {
+                Err(why) => assert!(why.contains(want) && why.len() < 300, "{want}: {why}"),
+                Ok(listed) => assert_eq!(member, "quorate--1", "{listed}"),
+            }
+        }
     }
 
     #[test]

@@ -52,13 +52,14 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn failure(error: &StartError) -> Failure {
+pub(crate) fn failure(error: &StartError) -> Failure {
     let line = chain(error);
     match error {
         StartError::NoName
         | StartError::Name(_)
         | StartError::Config(_)
         | StartError::PortZero { .. }
+        | StartError::Tls(_)
         | StartError::NoStore => Failure::Usage(line),
         StartError::Listen { .. } | StartError::Store(_) => Failure::Failed(line),
     }

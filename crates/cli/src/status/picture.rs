@@ -228,6 +228,7 @@ pub(super) mod example {
             revision: 21,
             feature_level: 1,
             state_digest: vec![digest; 16],
+            content_digest: vec![digest; 16],
             collections: 3,
             partitions: 4,
             sessions: 5,

@@ -102,6 +102,9 @@ pub(crate) fn quorate(arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_remove("QUORATE_SEEDS")
+        .env_remove("QUORATE_TLS_CA")
+        .env_remove("QUORATE_TLS_CERT")
+        .env_remove("QUORATE_TLS_KEY")
         .stdin(Stdio::null());
     command
 }

@@ -8,6 +8,8 @@ mod house;
 mod leader;
 mod listing;
 mod sessions;
+mod snapshot;
 mod status;
+mod tls;
 mod watch;
 mod wrong;

@@ -94,6 +94,8 @@ async fn every_replica_is_shown_dead_or_alive() {
     assert!(said.err.contains("no leader"), "{}", said.err);
     assert_narrow(&said.out);
     assert_eq!(said.out.matches("unreachable").count(), 2, "{}", said.out);
+    let arguments = ["leader", "show", "--deadline-ms", "500"];
+    house.say(&arguments).assert_failed(3, &arguments);
     let stale = house.say(&["catalog", "collection", "has", "books", "--stale"]);
     assert_eq!((stale.code, stale.out.as_str()), (Some(0), "true\n"), "{stale:?}");
     let arguments = ["catalog", "collection", "has", "books", "--deadline-ms", "500"];

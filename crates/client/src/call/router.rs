@@ -10,7 +10,7 @@ use std::time::Duration;
 use quorate_host::entropy;
 use quorate_types::NodeId;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::topology::{Leader, Route, Topology, View};
 
@@ -147,6 +147,32 @@ impl Router {
             landed = attempt => Flown::Landed(landed),
             () = sleep(GRACE) => Flown::Overtaken,
         }
+    }
+
+    /// Lets `delay` pass before an attempt at `route`, unless a leader comes to be believed meanwhile, be it the one at
+    /// `route`: what was waited for is over then.
+    pub(crate) async fn hold(&mut self, route: &Route, delay: Duration) -> Flown<()> {
+        let newer = async {
+            loop {
+                {
+                    let view = self.views.borrow_and_update();
+                    if view.closed {
+                        return Flown::Closed;
+                    }
+                    if view
+                        .leader
+                        .as_ref()
+                        .is_some_and(|leader| leader.belief > route.belief)
+                    {
+                        return Flown::Overtaken;
+                    }
+                }
+                if self.views.changed().await.is_err() {
+                    return Flown::Closed;
+                }
+            }
+        };
+        timeout(delay, newer).await.unwrap_or(Flown::Landed(()))
     }
 
     fn is_overtaken(&self, route: &Route, view: &View) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_api::v1;
 use quorate_api::v1::{attach_request, attach_response, session_closed};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
@@ -64,7 +64,7 @@ pub(super) fn request(kind: attach_request::Kind) -> v1::AttachRequest {
     v1::AttachRequest { kind: Some(kind) }
 }
 
-/// Attaches at `route` after `delay`, unless another leads in the meantime.
+/// Attaches at `route` after `delay`, unless somebody else, or the same replica anew, leads in the meantime.
 pub(super) async fn attach(
     topology: &Topology,
     router: &mut Router,
@@ -72,13 +72,18 @@ pub(super) async fn attach(
     delay: Duration,
     open: v1::OpenSession,
 ) -> Attempt {
+    let overtaken = || Attempt::Again(format!("{} was overtaken by another leader", route.address));
+    match router.hold(&route, delay).await {
+        Flown::Landed(()) => {}
+        Flown::Overtaken => return overtaken(),
+        Flown::Closed => return Attempt::Closed,
+    }
     let resumes = open.session_id != 0;
     let (requests, outgoing) = mpsc::channel(QUEUE);
     // The queue is new and empty.
     let _ = requests.try_send(request(attach_request::Kind::Open(open)));
     let mut client = v1::sessions_client::SessionsClient::new(route.wire.clone());
     let opening = async {
-        sleep(delay).await;
         let sent = Instant::now();
         let answered = timeout(ANSWER_TIMEOUT, async {
             let mut answers = client.attach(ReceiverStream::new(outgoing)).await?.into_inner();
@@ -99,9 +104,7 @@ pub(super) async fn attach(
                 route.address
             ));
         }
-        Flown::Overtaken => {
-            return Attempt::Again(format!("{} was overtaken by another leader", route.address));
-        }
+        Flown::Overtaken => return overtaken(),
         Flown::Closed => return Attempt::Closed,
     };
     match first {

@@ -74,7 +74,7 @@ async fn a_change_of_leader_loses_no_session() {
     let elected = Instant::now();
     until(&session, |state| *state == SessionState::Ready).await;
     assert!(
-        elected.elapsed() < Duration::from_millis(500),
+        elected.elapsed() < Duration::from_millis(200),
         "{:?}",
         elected.elapsed()
     );

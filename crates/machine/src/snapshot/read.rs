@@ -127,6 +127,8 @@ impl Reader {
             Record::Answers(_) => 5,
             Record::Retired(_) => 6,
             Record::Trailer(_) => 7,
+            // Whoever reads a backup takes it off before; here it never belongs.
+            Record::Backup(_) => 0,
         };
         if kind < self.kind || (kind == 1) != self.header.is_none() {
             return Err("a kind that does not belong there");
@@ -154,6 +156,7 @@ impl Reader {
                 self.trailer = Some(trailer);
                 Ok(())
             }
+            Record::Backup(_) => Err("a kind that does not belong there"),
         }
     }
 

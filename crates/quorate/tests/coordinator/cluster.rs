@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate::{
-    Builder, Coordinator, Listed, MemberName, MemoryDisk, MemoryLatency, MemoryStore, Network, Tcp,
+    Builder, Coordinator, Listed, MemberName, MemoryDisk, MemoryLatency, MemoryStore, Network, Tcp, TlsFiles,
 };
 use quorate_api::v1;
 use quorate_client::Client;
@@ -66,12 +66,18 @@ pub(crate) struct Cluster {
     pub(crate) listed: Vec<Listed>,
     pub(crate) disks: Vec<MemoryDisk>,
     network: Arc<Reserved>,
+    tls: Option<TlsFiles>,
     running: Vec<Option<Coordinator>>,
 }
 
 impl Cluster {
     /// A group that is ready.
     pub(crate) async fn start(size: usize) -> Self {
+        Self::start_with(size, None).await
+    }
+
+    /// A group that is ready, with or without TLS.
+    pub(crate) async fn start_with(size: usize, tls: Option<TlsFiles>) -> Self {
         let network = Arc::new(Reserved::default());
         let mut listed = Vec::new();
         for number in 0..size {
@@ -82,6 +88,7 @@ impl Cluster {
             listed,
             disks,
             network,
+            tls,
             running: (0..size).map(|_| None).collect(),
         };
         for number in 0..size {
@@ -95,7 +102,7 @@ impl Cluster {
 
     pub(crate) fn builder(&self, number: usize) -> Builder {
         let store = MemoryStore::open(&self.disks[number], MemoryLatency::default()).unwrap();
-        Coordinator::builder()
+        let builder = Coordinator::builder()
             .name(self.listed[number].name.as_str())
             .replicas(self.listed.clone())
             .store(Arc::new(store))
@@ -103,12 +110,26 @@ impl Cluster {
             .http("127.0.0.1:0")
             .session_grace(Duration::from_millis(300))
             .drain_timeout(Duration::from_secs(2))
-            .network(Arc::clone(&self.network) as Arc<dyn Network>)
+            .network(Arc::clone(&self.network) as Arc<dyn Network>);
+        match &self.tls {
+            Some(files) => builder.tls(files.clone()),
+            None => builder,
+        }
     }
 
     pub(crate) async fn start_one(&mut self, number: usize) {
         let coordinator = self.builder(number).start().await.unwrap();
         self.running[number] = Some(coordinator);
+    }
+
+    /// Puts a coordinator that was started elsewhere in its place.
+    pub(crate) fn put(&mut self, number: usize, coordinator: Coordinator) {
+        self.running[number] = Some(coordinator);
+    }
+
+    /// Takes a coordinator out of the group.
+    pub(crate) fn take(&mut self, number: usize) -> Coordinator {
+        self.running[number].take().unwrap()
     }
 
     pub(crate) async fn stop_one(&mut self, number: usize) {

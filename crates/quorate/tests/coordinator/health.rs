@@ -80,6 +80,7 @@ async fn reflection_lists_all_services_and_describes_them_whole() {
         "Ids",
         "Root",
         "Sessions",
+        "Snapshots",
         "StaleRoot",
         "Watch",
         "Writes",

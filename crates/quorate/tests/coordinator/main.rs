@@ -10,6 +10,8 @@ mod lifecycle;
 mod once;
 mod redirect;
 mod sessions;
+mod snapshots;
 mod stale;
+mod tls;
 mod watch;
 mod writes;

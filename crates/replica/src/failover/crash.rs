@@ -105,6 +105,12 @@ impl Crash {
             return;
         }
         self.timeline.mark(Step::Detected);
+        // While no majority witnesses it, the notice is renewed each time it expires; that is not worth a line each.
+        if self.observed.died() == Some(reign) {
+            tracing::debug!(%reign, "telling the other voters of the death again");
+        } else {
+            tracing::info!(%reign, "the leader's process is gone; telling the other voters");
+        }
         self.observed.note_death(reign);
         let last = self.store.log_state().last;
         witnesses.report(
@@ -115,7 +121,6 @@ impl Crash {
                 last,
             },
         );
-        tracing::info!(%reign, "the leader's process is gone; telling the other voters");
         let notice = wire::DownReport {
             from: self.me.0,
             vote: Some(convert::to_vote(&types::vote(reign.term, reign.leader, true))),

@@ -3,7 +3,11 @@
 //! Promises: bytes that are no hello are an error that names what is wrong, and reading never takes more than 64 bytes
 //! from a stranger.
 
+use std::io;
+
+use quorate_host::Stream;
 use quorate_types::{BootId, ClusterId, NodeId};
+use tokio::io::AsyncWriteExt;
 
 use super::Identity;
 
@@ -94,6 +98,12 @@ pub(crate) fn decode_frame(bytes: &[u8; FRAME_BYTES]) -> Option<Frame> {
         2 => Some(Frame::Answer(number)),
         _ => None,
     }
+}
+
+/// Says these bytes at once.
+pub(crate) async fn say(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Our links to all members, as the membership has them.
 //!
 //! Promises: one link for each other member, begun and ended with its membership, and dialled anew when its address
-//! changes. When a link comes up, openraft's back-off towards that peer is cut short: a peer that has just returned would
-//! otherwise be left alone for up to its longest pause.
+//! changes. When a link comes up, openraft's back-off towards that peer is cut short, because a peer that has just returned
+//! would otherwise be left alone for up to its longest pause; and the connection to its peers' port is opened, because two
+//! followers have nothing to say to each other until their leader dies, and a handshake would then cost time that matters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Identity;
 use super::board::Board;
 use super::link::keep_link;
+use crate::peer::client::Peers;
 use crate::raft::types::Raft;
 
 /// What the task works with.
@@ -24,6 +26,7 @@ pub(crate) struct Links {
     pub(crate) raft: Raft,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) board: Arc<Board>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) members: watch::Receiver<Vec<Member>>,
 }
 
@@ -37,7 +40,7 @@ impl Links {
         loop {
             let members = self.members.borrow_and_update().clone();
             self.reconcile(&members, &mut links, &mut tasks, &stop);
-            self.cut_back_offs(&members, &mut up).await;
+            self.greet_returned(&members, &mut up, &mut tasks).await;
             tokio::select! {
                 changed = self.members.changed() => if changed.is_err() { break },
                 changed = signs.changed() => if changed.is_err() { break },
@@ -72,18 +75,22 @@ impl Links {
         }
     }
 
-    /// Tells openraft of peers whose link has come up since the last look.
-    async fn cut_back_offs(&self, members: &[Member], up: &mut BTreeSet<BootId>) {
+    /// Tells openraft of peers whose link has come up since the last look, and connects to them.
+    async fn greet_returned(&self, members: &[Member], up: &mut BTreeSet<BootId>, tasks: &mut JoinSet<()>) {
         let mut now = BTreeSet::new();
         for member in members {
             let Some(boot) = self.board.peer(member.node).linked else {
                 continue;
             };
             now.insert(boot);
-            if !up.contains(&boot) && self.raft.trigger().reset_backoff([member.node]).await.is_err() {
+            if up.contains(&boot) {
+                continue;
+            }
+            if self.raft.trigger().reset_backoff([member.node]).await.is_err() {
                 // Raft has stopped; so will we.
                 return;
             }
+            tasks.spawn(Arc::clone(&self.peers).connect(member.clone()));
         }
         *up = now;
     }

@@ -5,11 +5,12 @@
 //! replica and closes it after everything else, because its being closed is read as a death.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quorate_host::{Listener, Stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use quorate_types::{ClusterId, NodeId};
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Identity;
 use super::board::Board;
-use super::hello::{self, FRAME_BYTES, Frame, HELLO_BYTES};
+use super::hello::{self, FRAME_BYTES, Frame, HELLO_BYTES, say};
 
 /// Connections at once. A group of five needs four; the rest is for reconnects that overlap.
 const CONNECTIONS_MAX: usize = 64;
@@ -34,6 +35,8 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
+    // The stranger that was warned of last: it dials several times a second, and one line is enough.
+    let warned_of = Arc::new(Mutex::new(None));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -53,13 +56,18 @@ pub(crate) async fn serve(
         if let Some(identity) = identity
             && connections.len() < CONNECTIONS_MAX
         {
-            connections.spawn(hold(stream, identity, Arc::clone(&board)));
+            connections.spawn(hold(stream, identity, Arc::clone(&board), Arc::clone(&warned_of)));
         }
     }
     connections.shutdown().await;
 }
 
-async fn hold(mut stream: Stream, me: Identity, board: Arc<Board>) {
+async fn hold(
+    mut stream: Stream,
+    me: Identity,
+    board: Arc<Board>,
+    warned_of: Arc<Mutex<Option<(ClusterId, NodeId)>>>,
+) {
     let theirs = match timeout(GREETING_TIMEOUT, greet(&mut stream, me)).await {
         Ok(Ok(theirs)) => theirs,
         Ok(Err(error)) => {
@@ -69,18 +77,21 @@ async fn hold(mut stream: Stream, me: Identity, board: Arc<Board>) {
         Err(_) => return,
     };
     if theirs.cluster != me.cluster {
-        tracing::warn!(
-            cluster = %theirs.cluster, node = %theirs.node,
-            "a replica of another cluster dials this one's liveness port; check its list of peers"
-        );
+        let stranger = Some((theirs.cluster, theirs.node));
+        let mut warned_of = warned_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *warned_of, stranger) != stranger {
+            tracing::warn!(
+                cluster = %theirs.cluster, node = %theirs.node,
+                "a replica of another cluster dials this one's liveness port; check its list of peers"
+            );
+        }
         return;
     }
     let _open = board.open(theirs.boot);
     let mut frame = [0; FRAME_BYTES];
     while let Ok(Ok(_)) = timeout(SILENCE_MAX, stream.read_exact(&mut frame)).await {
         if let Some(Frame::Ask(number)) = hello::decode_frame(&frame)
-            && stream
-                .write_all(&hello::encode_frame(Frame::Answer(number)))
+            && say(&mut stream, &hello::encode_frame(Frame::Answer(number)))
                 .await
                 .is_err()
         {
@@ -93,6 +104,6 @@ async fn greet(stream: &mut Stream, me: Identity) -> io::Result<Identity> {
     let mut theirs = [0; HELLO_BYTES];
     stream.read_exact(&mut theirs).await?;
     let theirs = hello::decode_hello(&theirs).map_err(io::Error::other)?;
-    stream.write_all(&hello::encode_hello(&me)).await?;
+    say(stream, &hello::encode_hello(&me)).await?;
     Ok(theirs)
 }

@@ -30,11 +30,13 @@ use quorate_host::{Network, channel_endpoint, connect_lazy};
 use quorate_store::SnapshotReader;
 use quorate_types::limits::PEER_MESSAGE_BYTES_MAX;
 use quorate_types::{Member, NodeId};
+use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::caller::Caller;
+use super::wire;
 use super::wire::peer_client::PeerClient as WireClient;
 use super::{convert, snapshot};
 use crate::raft::types::{RpcError, TypeConfig, Vote};
@@ -82,6 +84,18 @@ impl Peers {
         let peer = Arc::new(Peer::new(self.me, member, &self.network)?);
         connected.insert(member.node, Arc::clone(&peer));
         Ok(peer)
+    }
+
+    /// Opens the connection for small and urgent calls now instead of at the first of them.
+    pub(crate) async fn connect(self: Arc<Self>, member: Member) {
+        let Ok(peer) = self.get(&member) else {
+            return;
+        };
+        let question = peer.request(wire::IdentifyRequest {
+            name: member.name.to_string(),
+        });
+        // Only the connection matters; whoever calls next meets what is wrong with it.
+        let _ = timeout(CONNECT_TIMEOUT, peer.urgent().identify(question)).await;
     }
 }
 

@@ -6,10 +6,11 @@
 use openraft::alias::{EntryPayloadOf, LogIdOf};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest};
 use openraft::{EntryPayload, RaftTypeConfig};
-use quorate_types::{Incarnation, Index, Member, MemberName, NodeId, Position, Term};
+use quorate_types::{Incarnation, Index, Member, MemberName, NodeId, Position, Term, check_address};
 use tonic::Status;
 
 use super::wire;
+use crate::membership::Applicant;
 use crate::raft::membership;
 use crate::raft::types::{self, CommandBytes, Entry, LogId, TypeConfig, Vote};
 
@@ -65,6 +66,20 @@ pub(crate) fn to_member(member: &Member, voter: bool) -> wire::Member {
         client_address: member.client_address.clone(),
         voter,
     }
+}
+
+/// Who asks to join: a member without a node id, with addresses that can be dialled.
+pub(crate) fn from_applicant(applicant: Option<wire::Member>) -> Result<Applicant, Status> {
+    let member = from_member(required(applicant, "applicant")?)?;
+    for address in [
+        &member.peer_address,
+        &member.liveness_address,
+        &member.client_address,
+    ] {
+        check_address(address)
+            .map_err(|error| Status::invalid_argument(format!("the address {address:?}: {error}")))?;
+    }
+    Ok(Applicant::new(member))
 }
 
 pub(crate) fn from_member(member: wire::Member) -> Result<Member, Status> {

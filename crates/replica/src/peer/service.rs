@@ -23,6 +23,7 @@ use crate::failover::gate::{self, Judgement};
 use crate::failover::{Reign, observed::Observed};
 use crate::formation::Formed;
 use crate::liveness::board::{Board, OpenConnection};
+use crate::membership::MemberError;
 use crate::raft::types::{Raft, TypeConfig, Vote};
 
 /// How long a voter waits for its own knowledge when a request asks to bypass the lease: the death notice or the
@@ -145,6 +146,34 @@ impl Peer for PeerService {
             )));
         }
         Ok(Response::new(self.formed.identify()))
+    }
+
+    async fn join(
+        &self,
+        request: Request<wire::JoinRequest>,
+    ) -> Result<Response<wire::JoinResponse>, Status> {
+        let wire::JoinRequest {
+            cluster_id,
+            applicant,
+        } = request.into_inner();
+        let applicant = convert::from_applicant(applicant)?;
+        let group = self
+            .formed
+            .group()
+            .ok_or_else(|| Status::unavailable("this replica is not part of a group yet"))?;
+        if cluster_id != group.identity.cluster.to_bytes()[..] {
+            return Err(Status::failed_precondition(format!(
+                "this replica belongs to cluster {}: check the list of peers",
+                group.identity.cluster
+            )));
+        }
+        use wire::join_response::Result as Joined;
+        let result = match group.members.admit(applicant).await {
+            Ok(node) => Joined::Node(node.0),
+            Err(MemberError::NotLeader) => Joined::Leader(group.leader_peer_address().unwrap_or_default()),
+            Err(refused) => Joined::Refused(refused.to_string()),
+        };
+        Ok(Response::new(wire::JoinResponse { result: Some(result) }))
     }
 
     async fn append(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_api::v1;
-use quorate_replica::{ChangeReason, LeaderChange, Leadership, PeerStatus, Role, Status, chain};
+use quorate_replica::{Backup, ChangeReason, LeaderChange, Leadership, PeerStatus, Role, Status, chain};
 use quorate_types::{Index, Member, NodeId};
 
 /// The part of a topology that changes rarely.
@@ -22,11 +22,7 @@ impl Group {
                 .map(|cluster| cluster.to_bytes().to_vec())
                 .unwrap_or_default(),
             node_id: status.node.map_or(0, |node| node.0),
-            members: status
-                .members
-                .iter()
-                .map(|(member, voter)| self::member(member, *voter))
-                .collect(),
+            members: members(status),
         }
     }
 
@@ -52,6 +48,14 @@ impl Group {
     }
 }
 
+/// All members, voters and learners.
+pub(crate) fn members(status: &Status) -> Vec<v1::MemberInfo> {
+    let members = status.members.iter();
+    members
+        .map(|(member, voter)| self::member(member, *voter))
+        .collect()
+}
+
 fn member(member: &Member, voter: bool) -> v1::MemberInfo {
     v1::MemberInfo {
         node_id: member.node.0,
@@ -66,6 +70,18 @@ fn member(member: &Member, voter: bool) -> v1::MemberInfo {
 /// The node that leadership is to be handed to.
 pub(crate) fn successor(request: &v1::TransferLeadershipRequest) -> Option<NodeId> {
     Some(NodeId(request.to)).filter(|node| node.0 != 0)
+}
+
+/// What a backup will hold.
+pub(crate) fn summary(backup: &Backup) -> v1::SnapshotSummary {
+    let image = &backup.image;
+    v1::SnapshotSummary {
+        cluster_id: backup.cluster.to_bytes().to_vec(),
+        index: image.position().map_or(0, |index| index.0),
+        revision: image.revision().0,
+        state_digest: image.digest().to_be_bytes().to_vec(),
+        row_bytes: image.counts().row_bytes,
+    }
 }
 
 /// Everything worth showing.
@@ -103,6 +119,7 @@ pub(crate) fn status(status: &Status) -> v1::StatusResponse {
             .map(|fault| chain(&**fault))
             .unwrap_or_default(),
         warnings: status.warnings.clone(),
+        content_digest: status.content_digest.to_be_bytes().to_vec(),
     }
 }
 
@@ -205,6 +222,7 @@ mod tests {
             revision: Revision(21),
             feature_level: 1,
             digest: u128::from_be_bytes([9; 16]),
+            content_digest: u128::from_be_bytes([8; 16]),
             collections: 31,
             partitions: 32,
             sessions: 33,
@@ -263,6 +281,7 @@ mod tests {
             [0, 11, 21]
         );
         assert_eq!((shown.feature_level, shown.state_digest), (1, vec![9; 16]));
+        assert_eq!(shown.content_digest, [8; 16]);
         assert_eq!(
             [
                 shown.collections,

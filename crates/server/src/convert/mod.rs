@@ -7,6 +7,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod cluster;
+pub(crate) mod member;
 mod page;
 pub(crate) mod read;
 mod schema;

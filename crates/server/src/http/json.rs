@@ -63,6 +63,7 @@ pub(super) fn status(status: &Status, readiness: &Readiness) -> Value {
         "revision": status.revision.0,
         "feature_level": status.feature_level,
         "state_digest": format!("{:032x}", status.digest),
+        "content_digest": format!("{:032x}", status.content_digest),
         "collections": status.collections,
         "partitions": status.partitions,
         "sessions": status.sessions,

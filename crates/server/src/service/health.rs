@@ -20,13 +20,14 @@ use super::{Answer, Messages};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The services that can be asked for; an empty name stands for all.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 10] = [
     "",
     "quorate.v1.Clients",
     "quorate.v1.Cluster",
     "quorate.v1.Ids",
     "quorate.v1.Root",
     "quorate.v1.Sessions",
+    "quorate.v1.Snapshots",
     "quorate.v1.StaleRoot",
     "quorate.v1.Watch",
     "quorate.v1.Writes",

@@ -4,8 +4,10 @@ mod clients;
 mod cluster;
 mod health;
 mod ids;
+mod members;
 mod root;
 mod sessions;
+mod snapshots;
 mod stale_root;
 mod watch;
 mod writes;
@@ -66,11 +68,17 @@ impl Services {
                 ending: ending.clone(),
             })))
             .add_service(with_limit!(ids_server::IdsServer(ids::Ids(led.clone()))))
+            .add_service(with_limit!(members_server::MembersServer(members::Members(
+                led.clone()
+            ))))
             .add_service(with_limit!(root_server::RootServer(root::Root(led.clone()))))
             .add_service(with_limit!(stale_root_server::StaleRootServer(
                 stale_root::StaleRoot(led.clone())
             )))
             .add_service(with_limit!(sessions_server::SessionsServer(sessions)))
+            .add_service(with_limit!(snapshots_server::SnapshotsServer(
+                snapshots::Snapshots::new(led.clone(), ending.clone())
+            )))
             .add_service(with_limit!(watch_server::WatchServer(watch::Watch {
                 led: led.clone(),
                 ending: ending.clone(),

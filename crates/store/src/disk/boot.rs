@@ -15,7 +15,7 @@ use super::inspect::{Inspected, inspect};
 use super::log::DiskLog;
 use super::snapshots::{SnapshotFiles, Survey, position_of, survey};
 use crate::error::{OpenError, SnapshotError};
-use crate::facts::Facts;
+use crate::facts::{Facts, MembershipFact};
 use crate::identity::{DIRECTORY_FORMAT, IdentityFile};
 use crate::snapshot::SnapshotId;
 use crate::store::LogState;
@@ -35,30 +35,59 @@ enum Found {
     Damaged(String),
 }
 
-/// Opens the directory and counts the boot.
-pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenError> {
-    let (directory, lock) = Directory::prepare(root)?;
+/// What a directory holds, checked, before anything is changed.
+pub(super) struct Examined {
+    /// The identity and the boots; `None` in a fresh directory.
+    pub(super) known: Option<IdentityFile>,
+    pub(super) log: Inspected,
+    pub(super) snapshots: Survey,
+    pub(super) memberships: Vec<MembershipFact>,
+    /// sled, or why it does not open.
+    sled: Result<DurableSled, String>,
+}
+
+/// Reads and checks everything.
+pub(super) fn examine(directory: &Directory, options: DiskOptions) -> Result<Examined, OpenError> {
     let file = directory.read_identity()?;
-    let (found, mut stored) = match open_facts(&directory)? {
+    let (sled, mut stored) = match open_facts(directory)? {
         Found::Opened(sled, stored) => (Ok(sled), *stored),
         Found::Damaged(why) => (Err(why), StoredFacts::default()),
     };
-    let known = reconcile(&directory, file.as_ref(), stored.identity.take())?;
+    let known = reconcile(directory, file.as_ref(), stored.identity.take())?;
     let was_opened = known.as_ref().is_some_and(|known| known.boots > 0);
     let tail_bytes = options.tail_bytes.max(options.chunk_bytes);
-    let Inspected {
-        view,
-        bytes,
-        unfinished,
-    } = inspect(&directory.log, was_opened, tail_bytes)?;
+    let log = inspect(&directory.log, was_opened, tail_bytes)?;
     let snapshots = survey(&directory.snapshots)
         .map_err(|error| OpenError::io("reading the snapshots in", &directory.snapshots, error))?;
-    if known.is_none() && (view.state() != LogState::default() || !snapshots.is_empty()) {
+    if known.is_none() && (log.view.state() != LogState::default() || !snapshots.is_empty()) {
         return Err(OpenError::IdentityMissing {
-            path: root.to_owned(),
+            path: directory.root.clone(),
         });
     }
-    check_snapshots(&directory, view.state(), &snapshots, stored.snapshot)?;
+    check_snapshots(directory, log.view.state(), &snapshots, stored.snapshot)?;
+    Ok(Examined {
+        known,
+        log,
+        snapshots,
+        memberships: stored.memberships,
+        sled,
+    })
+}
+
+/// Opens the directory and counts the boot.
+pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenError> {
+    let (directory, lock) = Directory::prepare(root)?;
+    let Examined {
+        known,
+        log: Inspected {
+            view,
+            bytes,
+            unfinished,
+        },
+        snapshots,
+        memberships,
+        sled,
+    } = examine(&directory, options)?;
 
     // All is sound: from here on things change.
     if let Some(unfinished) = unfinished {
@@ -78,7 +107,7 @@ pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenErro
     }
     let changing = |error| OpenError::io("tidying up", &directory.snapshots, error);
     let files = SnapshotFiles::take(directory.snapshots.clone(), &snapshots).map_err(changing)?;
-    let sled = match found {
+    let sled = match sled {
         Ok(sled) => sled,
         Err(why) => rebuild_facts(&directory, &why)?,
     };
@@ -97,7 +126,7 @@ pub(super) fn boot(root: &Path, options: DiskOptions) -> Result<Booted, OpenErro
         incarnation,
         identity,
         boots: boots + 1,
-        memberships: stored.memberships,
+        memberships,
     };
     let newest = snapshots.newest.map(|(snapshot, _)| snapshot);
     save_facts(&directory, &sled, &facts)?;

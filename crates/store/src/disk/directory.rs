@@ -6,6 +6,8 @@
 //! log/         chunks of raft-log
 //! snapshots/   <term>-<leader>-<index>.snap, *.tmp while written, *.part while received
 //! facts.sled/  copies of the identity, the manifest of the snapshot, memberships
+//! next/        all of the above again, about to take its place; next.tmp/ while it is put together
+//! before-*/    what was replaced so
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::staging;
 use crate::error::OpenError;
 use crate::identity::{DIRECTORY_FORMAT, IdentityFile, IdentityFileError};
 
@@ -33,17 +36,22 @@ pub(super) struct Directory {
 pub(super) struct Lock(#[expect(dead_code, reason = "the lock goes with the open file")] File);
 
 impl Directory {
-    /// Makes the directory and what is in it, and locks it.
-    pub(super) fn prepare(root: &Path) -> Result<(Self, Lock), OpenError> {
-        let directory = Self {
+    pub(super) fn at(root: &Path) -> Self {
+        Self {
             root: root.to_owned(),
             log: root.join("log"),
             snapshots: root.join("snapshots"),
             facts: root.join("facts.sled"),
             identity: root.join("IDENTITY"),
-        };
+        }
+    }
+
+    /// Makes the directory and what is in it, and locks it. What was to take its place does so first.
+    pub(super) fn prepare(root: &Path) -> Result<(Self, Lock), OpenError> {
+        let directory = Self::at(root);
         make_directory(root)?;
         let lock = Lock::take(root)?;
+        staging::settle(&directory)?;
         make_directory(&directory.log)?;
         make_directory(&directory.snapshots)?;
         Ok((directory, lock))
@@ -74,7 +82,7 @@ impl Directory {
 }
 
 impl Lock {
-    fn take(root: &Path) -> Result<Self, OpenError> {
+    pub(super) fn take(root: &Path) -> Result<Self, OpenError> {
         let path = root.join("LOCK");
         let refused = |error| OpenError::io("locking", root, error);
         let mut file = OpenOptions::new()
@@ -104,7 +112,7 @@ impl Lock {
     }
 }
 
-fn make_directory(path: &Path) -> Result<(), OpenError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), OpenError> {
     let made = fs::create_dir_all(path);
     made.map_err(|error| OpenError::io("creating", path, error))?;
     let Some(parent) = path.parent() else {

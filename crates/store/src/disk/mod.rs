@@ -9,8 +9,10 @@ mod facts;
 mod files;
 mod inspect;
 mod log;
+mod offline;
 mod record;
 mod snapshots;
+mod staging;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -32,6 +34,9 @@ use crate::store::{Done, Entry, LogState, Store, Vote};
 
 use boot::{Booted, boot};
 use files::{Files, Shared};
+
+pub use offline::{DirectoryContents, OfflineDirectory};
+pub use staging::NewDirectory;
 
 /// Sizes that tests make small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -34,9 +34,9 @@ const BODY_BYTES_MAX: usize = BLOCK_BYTES + RECORD_BYTES_MAX + 4;
 const META_BYTES_MAX: usize = MEMBERSHIP_BYTES_MAX + 64;
 const END_BYTES: u64 = 1 + 8 + 8 + 1 + 8 + 4;
 
-/// Turns records into the bytes of a file.
+/// Turns records into the bytes of a snapshot file, piece by piece, so that a caller can send them anywhere.
 #[derive(Debug)]
-pub(crate) struct Encoder {
+pub struct Encoder {
     meta: SnapshotMeta,
     crc: crc32fast::Hasher,
     bytes: u64,
@@ -47,7 +47,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Starts a file: the header goes to `out`.
-    pub(crate) fn new(meta: SnapshotMeta, out: &mut Vec<u8>) -> Self {
+    pub fn new(meta: SnapshotMeta, out: &mut Vec<u8>) -> Self {
         let mut encoder = Self {
             meta,
             crc: crc32fast::Hasher::new(),
@@ -70,7 +70,10 @@ impl Encoder {
     }
 
     /// Adds a record; whole blocks go to `out`.
-    pub(crate) fn push(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), SnapshotError> {
+    ///
+    /// # Errors
+    /// [`SnapshotError::RecordTooLarge`] beyond [`RECORD_BYTES_MAX`].
+    pub fn push(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), SnapshotError> {
         if record.len() > RECORD_BYTES_MAX {
             return Err(SnapshotError::RecordTooLarge { bytes: record.len() });
         }
@@ -85,7 +88,7 @@ impl Encoder {
     }
 
     /// Ends the file.
-    pub(crate) fn finish(mut self, digest: Option<u64>, out: &mut Vec<u8>) -> Snapshot {
+    pub fn finish(mut self, digest: Option<u64>, out: &mut Vec<u8>) -> Snapshot {
         if self.body_records > 0 {
             self.close_block(out);
         }
@@ -160,6 +163,7 @@ pub(crate) struct FrameReader<R> {
     crc: crc32fast::Hasher,
     offset: u64,
     records: u64,
+    format: u16,
     meta: SnapshotMeta,
 }
 
@@ -171,6 +175,7 @@ impl<R: Read> FrameReader<R> {
             crc: crc32fast::Hasher::new(),
             offset: 0,
             records: 0,
+            format: FORMAT,
             meta: SnapshotMeta::default(),
         };
         let head = reader.take::<20>()?;
@@ -186,11 +191,22 @@ impl<R: Read> FrameReader<R> {
             let supported = FORMAT;
             return Err(SnapshotError::NewerFormat { found, supported }.into());
         }
+        reader.format = found;
         let length = u32::from_be_bytes([head[12], head[13], head[14], head[15]]);
         let at = reader.offset;
         let meta = reader.checked(length, META_BYTES_MAX)?;
         reader.meta = decode_meta(&meta).ok_or_else(|| damaged(at, "its header is not understood"))?;
         Ok(reader)
+    }
+
+    /// The format of the file.
+    pub(crate) fn format(&self) -> u16 {
+        self.format
+    }
+
+    /// The header.
+    pub(crate) fn meta(&self) -> &SnapshotMeta {
+        &self.meta
     }
 
     /// Where the next frame starts: everything before is checked, except for the end's checksum of the whole.

@@ -1,5 +1,6 @@
 //! Snapshots: what is in one, how it is named, and the handles through which it is written, read and received.
 
+mod file;
 mod format;
 
 use std::fmt;
@@ -11,9 +12,9 @@ use quorate_types::Position;
 
 use crate::error::{SnapshotError, StoreError};
 
-pub(crate) use format::{
-    Encoder, Frame, FrameReader, ReadError, damaged, decode_position, encode_position, verify,
-};
+pub use file::SnapshotFile;
+pub use format::Encoder;
+pub(crate) use format::{Frame, FrameReader, ReadError, damaged, decode_position, encode_position, verify};
 
 /// What a snapshot says about itself, in its checksummed header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

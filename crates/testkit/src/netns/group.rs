@@ -4,7 +4,9 @@
 //! kills its processes, then removes the network. Left out on purpose: load and verdicts.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quorate_client::{Client, Leader, v1};
@@ -23,6 +25,9 @@ pub const PEER_PORT: u16 = 2380;
 /// Port of the liveness links.
 pub const LIVENESS_PORT: u16 = 2382;
 
+/// Runs its further arguments with its first one as the hosts file.
+const WITH_HOSTS: &str = "mount --bind \"$0\" /etc/hosts && exec env \"$@\"";
+
 /// How a group is started.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -30,6 +35,7 @@ pub struct Plan {
     replicas: usize,
     arguments: Vec<OsString>,
     data: Vec<Option<PathBuf>>,
+    domain: Option<String>,
 }
 
 impl Plan {
@@ -40,6 +46,7 @@ impl Plan {
             replicas: 3,
             arguments: Vec::new(),
             data: Vec::new(),
+            domain: None,
         }
     }
 
@@ -47,6 +54,14 @@ impl Plan {
     #[must_use]
     pub fn replicas(mut self, replicas: usize) -> Self {
         self.replicas = replicas;
+        self
+    }
+
+    /// As the pods of a StatefulSet: `quorate-0` and so on, at their names under this domain, told by the same environment
+    /// as deploy/ tells them. The names stand in a hosts file that only these processes see; see [`Group::move_to`].
+    #[must_use]
+    pub fn stateful_set(mut self, domain: &str) -> Self {
+        self.domain = Some(domain.to_owned());
         self
     }
 
@@ -73,6 +88,8 @@ pub struct Group {
     processes: Vec<Process>,
     network: Network,
     directory: TempDir,
+    addresses: Mutex<Vec<Ipv4Addr>>,
+    domain: Option<String>,
 }
 
 impl Group {
@@ -84,7 +101,12 @@ impl Group {
         let network = Network::new(plan.replicas)?;
         let directory =
             TempDir::with_prefix("quorate-group-").map_err(|cause| KitError::file("/tmp", cause))?;
-        let names: Vec<String> = (0..plan.replicas).map(name_of).collect();
+        let names: Vec<String> = (0..plan.replicas)
+            .map(|host| match &plan.domain {
+                Some(_) => format!("quorate-{host}"),
+                None => name_of(host),
+            })
+            .collect();
         let hosts = names.iter().enumerate();
         let listed: Vec<String> = hosts
             .map(|(host, name)| format!("{name}={}", Place::Host(host).address()))
@@ -101,29 +123,42 @@ impl Group {
                 .unwrap_or_else(|| home.join("data"));
             let mut net = OsString::from("--net=");
             net.push(network.path(Place::Host(host)));
-            let mut arguments: Vec<OsString> = vec![net, "--".into(), plan.program.clone().into()];
-            let (listed, parent) = (listed.join(","), std::process::id().to_string());
-            let serve = [
-                "serve",
-                "--name",
-                name,
-                "--replicas",
-                &listed,
-                "--stop-with-parent",
-                &parent,
-                "--data-dir",
-            ];
-            arguments.extend(serve.map(OsString::from));
-            arguments.push(data.into());
+            let mut arguments: Vec<OsString> = vec![net, "--".into()];
+            let parent = std::process::id().to_string();
+            match &plan.domain {
+                None => {
+                    let listed = listed.join(",");
+                    let serve = ["serve", "--name", name, "--replicas", &listed, "--data-dir"];
+                    arguments.push(plan.program.clone().into());
+                    arguments.extend(serve.map(OsString::from));
+                    arguments.push(data.into());
+                }
+                Some(domain) => {
+                    let hosts = directory.path().join("hosts");
+                    arguments.extend(["unshare", "--mount", "sh", "-c", WITH_HOSTS].map(OsString::from));
+                    arguments.push(hosts.into());
+                    arguments.push(format!("QUORATE_NAME={name}").into());
+                    arguments.push(format!("QUORATE_PEERS_DNS={domain}").into());
+                    arguments.push(format!("QUORATE_GROUP_SIZE={}", plan.replicas).into());
+                    arguments.push(format!("QUORATE_DATA_DIR={}", data.display()).into());
+                    arguments.extend([plan.program.clone().into(), "serve".into()]);
+                }
+            }
+            arguments.extend(["--stop-with-parent", &parent].map(OsString::from));
             arguments.extend(plan.arguments.iter().cloned());
             // `nsenter` becomes the program: the process id is the replica's own.
             processes.push(Process::new(name, "nsenter".into(), arguments, home.join("log")));
         }
-        Ok(Self {
+        let addresses = (0..plan.replicas).map(|host| Place::Host(host).address());
+        let group = Self {
             processes,
             network,
             directory,
-        })
+            addresses: Mutex::new(addresses.collect()),
+            domain: plan.domain,
+        };
+        group.write_hosts()?;
+        Ok(group)
     }
 
     /// Starts all replicas.
@@ -132,6 +167,34 @@ impl Group {
     /// See [`Process::start`].
     pub fn start(&self) -> Result<(), KitError> {
         self.processes.iter().try_for_each(Process::start)
+    }
+
+    /// Gives a host another address, and its replica's name with it, as when a pod is scheduled elsewhere. Kill the replica
+    /// first: its connections would hang.
+    ///
+    /// # Errors
+    /// [`KitError`] when the system refuses.
+    pub fn move_to(&self, host: usize, address: Ipv4Addr) -> Result<(), KitError> {
+        let old = std::mem::replace(&mut self.addresses()[host], address);
+        self.network.readdress(Place::Host(host), old, address)?;
+        self.write_hosts()
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Vec<Ipv4Addr>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the hosts file in place: it is mounted where the processes look.
+    fn write_hosts(&self) -> Result<(), KitError> {
+        let Some(domain) = &self.domain else {
+            return Ok(());
+        };
+        let mut text = "127.0.0.1 localhost\n".to_owned();
+        for (process, address) in self.processes.iter().zip(self.addresses().iter()) {
+            text.push_str(&format!("{address} {}.{domain}\n", process.name()));
+        }
+        let path = self.directory.path().join("hosts");
+        std::fs::write(&path, text).map_err(|cause| KitError::file(&path, cause))
     }
 
     /// The network.
@@ -186,7 +249,7 @@ impl Group {
     /// Where clients find one replica.
     #[must_use]
     pub fn seed(&self, host: usize) -> String {
-        format!("{}:{CLIENT_PORT}", Place::Host(host).address())
+        format!("{}:{CLIENT_PORT}", self.addresses()[host])
     }
 
     /// What a replica says of itself, asked directly.

@@ -114,6 +114,13 @@ impl Network {
         Ok(())
     }
 
+    /// Gives a host another address.
+    pub(crate) fn readdress(&self, place: Place, old: Ipv4Addr, new: Ipv4Addr) -> Result<(), KitError> {
+        let name = self.namespace(place);
+        ip(&["-n", &name, "addr", "del", &format!("{old}/24"), "dev", "eth0"])?;
+        ip(&["-n", &name, "addr", "add", &format!("{new}/24"), "dev", "eth0"])
+    }
+
     /// Cuts both directions between two places.
     ///
     /// # Errors
