@@ -229,7 +229,8 @@ async fn a_cluster_that_lost_its_quorum_for_good_is_recovered_and_grows_again() 
     for process in [lost, also_lost] {
         std::fs::remove_dir_all(process.data_dir()).unwrap();
     }
-    // The lost ones alone would form a new cluster only with the third; with it, they wait for a leader that cannot be.
+    // All three would form a new cluster if the survivor looked empty while it starts; they wait for a leader that cannot
+    // be.
     for process in cluster.processes() {
         process.start().unwrap();
     }

@@ -25,11 +25,13 @@ use crate::fault::{Fault, Faults};
 use crate::leadership::LeadershipTask;
 use crate::membership::task::{Members, MembersTask};
 use crate::peer::client::Peers;
+use crate::peer::service::reign_of;
 use crate::proposer::Proposer;
 use crate::published::Published;
 use crate::raft::types::Raft;
 use crate::replica::Inner;
 use crate::watch::WatchHub;
+
 /// What exists once the replica is part of a group.
 pub(crate) struct Group {
     pub(crate) identity: Directory,
@@ -47,11 +49,15 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Where the leader's peers reach it, as far as this replica knows of another that leads.
+    /// Where its peers reach the leader, as far as this replica knows of another that leads. As in
+    /// [`crate::leadership`], one that it has only read of on its own disk does not count, nor one whose process is gone.
     pub(crate) fn leader_peer_address(&self) -> Option<String> {
-        let leader = self.raft.server_metrics().borrow_watched().current_leader;
-        let leader = leader.filter(|leader| *leader != self.identity.node)?;
-        Some(self.member(leader)?.peer_address)
+        let reign = reign_of(&self.raft.server_metrics().borrow_watched().vote)?;
+        let leads = self.observed.run_of(reign).is_some() && !self.observed.leader_is_dead(reign);
+        if !leads || reign.leader == self.identity.node {
+            return None;
+        }
+        Some(self.member(reign.leader)?.peer_address)
     }
 
     /// The member of the effective membership with this id.

@@ -2,8 +2,9 @@
 //!
 //! Promises: every entry of the survivor's log counts, also those that are not known to be committed, because an
 //! acknowledged one may be among them; what was there is kept beside it, and a crash in the middle leaves one or the other.
-//! The cluster gets another id and the directory another incarnation, so that the old members are strangers: they can
-//! neither vote in it nor send it anything. Left out on purpose: choosing the survivor with the longest log, which only an
+//! The cluster gets another id, so that the old members are strangers: they can neither vote in it nor send it anything.
+//! The directory keeps its incarnation: whoever joins reads the log from its first entry, in which the survivor is a
+//! member with that one, and would turn away the same node with another. Left out on purpose: choosing the survivor with the longest log, which only an
 //! operator with all directories at hand can do.
 //!
 //! Why that is sound: to Raft it is a change of membership that the survivor wrote as the leader of a later term. What it
@@ -16,7 +17,7 @@ use quorate_host::entropy;
 use quorate_store::{
     Entry, EntryKind, Identity, LogState, OfflineDirectory, OpenError, Store, StoreError, Vote,
 };
-use quorate_types::{ClusterId, Incarnation, Index, Member, MemberName, Position, Term};
+use quorate_types::{ClusterId, Index, Member, MemberName, Position, Term};
 
 use crate::backup::durable;
 use crate::config::Listed;
@@ -147,7 +148,6 @@ impl Recovery {
         let state = self.log();
         let identity = Identity {
             cluster: ClusterId(entropy::random_u128()),
-            incarnation: Incarnation(entropy::random_u128()),
             ..self.identity
         };
         let known = self.members.into_iter().find(|known| known.node == identity.node);
@@ -232,7 +232,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use quorate_store::{DiskOptions, DiskStore};
-    use quorate_types::NodeId;
+    use quorate_types::{Incarnation, NodeId};
 
     use super::*;
 
@@ -360,6 +360,7 @@ mod tests {
         assert_eq!(recovery.last(), at(2));
         assert_eq!(recovery.log().committed, Some(at(0)));
         assert_eq!(recovery.members().len(), 1);
+        let incarnation = recovery.identity().incarnation;
         let recovered = recovery.run(None).await.unwrap();
         assert_ne!(recovered.cluster, ClusterId(1));
         assert_eq!(recovered.member.peer_address, "old:1");
@@ -368,7 +369,11 @@ mod tests {
         let identity = store.facts().identity.unwrap();
         assert_eq!(
             (identity.cluster, identity.incarnation),
-            (recovered.cluster, recovered.member.incarnation)
+            (recovered.cluster, incarnation)
+        );
+        assert_eq!(
+            recovered.member.incarnation, incarnation,
+            "as in the log's first entries"
         );
         let entries = store.read(0, 9, 1 << 20).await.unwrap();
         assert_eq!(entries.len(), 4);

@@ -88,7 +88,7 @@ impl Replica {
     ) -> Self {
         let facts = store.facts();
         let boot = BootId(entropy::random_u128());
-        let formed = Formed::new(&config, facts.incarnation, boot);
+        let formed = Formed::new(&config, facts.incarnation, facts.identity.as_ref(), boot);
         let inner = Arc::new(Inner {
             timing: config.profile.timing().stretched_for(store.stats().flush_p99),
             formed: Arc::clone(&formed),

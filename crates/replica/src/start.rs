@@ -29,6 +29,7 @@ use crate::raft::log::RaftLog;
 use crate::raft::state::StateMachine;
 use crate::raft::types::Raft;
 use crate::replica::Inner;
+
 /// Becoming part of a group.
 pub(crate) struct Start {
     pub(crate) inner: Arc<Inner>,
@@ -59,6 +60,7 @@ impl Start {
                 .save_identity(place.directory.clone())
                 .await
                 .map_err(Fault::Store)?;
+            self.inner.formed.belongs_to(place.directory.cluster);
         }
         let identity = Identity {
             cluster: place.directory.cluster,

@@ -1,5 +1,4 @@
-//! What a replica with an empty directory does, given what its peers say: wait, form a group, go along with one, or
-//! join one. Pure.
+//! What a replica without a log does, given what its peers say: wait, form a group, go along with one, or join one. Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +11,8 @@ use super::{Place, member, names};
 use crate::config::Listed;
 use crate::fault::Fault;
 
-/// The place of a replica whose directory was in a group before.
-pub(super) fn known_place(name: &MemberName, directory: Directory) -> Result<Place, Fault> {
+/// The replica's own directory, or why it is not its own.
+pub(super) fn own_directory(name: &MemberName, directory: Directory) -> Result<Directory, Fault> {
     if directory.name != *name {
         let why = format!(
             "the data directory is that of replica {}, this replica is called {name}; give it its own directory, or \
@@ -22,10 +21,7 @@ pub(super) fn known_place(name: &MemberName, directory: Directory) -> Result<Pla
         );
         return Err(Fault::Formation { why });
     }
-    Ok(Place {
-        directory,
-        initial: None,
-    })
+    Ok(directory)
 }
 
 /// What to do.
@@ -44,6 +40,8 @@ pub(super) struct Me<'a> {
     pub(super) incarnation: Incarnation,
     /// It never forms a group.
     pub(super) joins: bool,
+    /// Its place, when it stopped between saving that and the first entry of its log.
+    pub(super) directory: Option<&'a Directory>,
 }
 
 /// Decides from what the peers say.
@@ -57,8 +55,13 @@ pub(super) fn decide(
         name: me,
         incarnation,
         joins,
+        directory,
     } = *me;
-    if let Some(verdict) = go_along(me, incarnation, answers) {
+    let verdict = match directory {
+        Some(directory) => go_on(directory, answers),
+        None => go_along(me, incarnation, answers),
+    };
+    if let Some(verdict) = verdict {
         return verdict;
     }
     if joins {
@@ -95,15 +98,38 @@ pub(super) fn decide(
         .find(|member| member.name == *me)
         .map(|member| member.node);
     let node = node.expect("a checked list names the replica itself");
-    let directory = Directory {
-        cluster: cluster_id(&members),
-        node,
-        incarnation,
-        name: me.clone(),
-    };
+    let cluster = cluster_id(&members);
+    // Whoever has a place already and no log has computed it like this, or it is of a cluster that we are not part of.
+    let mut decided = answers
+        .iter()
+        .filter_map(|(name, answer)| Some((name, answer.cluster?)))
+        .chain(directory.map(|own| (me, own.cluster)));
+    if let Some((who, other)) = decided.find(|(_, other)| *other != cluster) {
+        return Verdict::Wait(format!(
+            "waiting for the members of the cluster that {who} belongs to, {other}"
+        ));
+    }
     Verdict::Place(Place {
-        directory,
+        directory: Directory {
+            cluster,
+            node,
+            incarnation,
+            name: me.clone(),
+        },
         initial: Some(members),
+    })
+}
+
+/// With the place that is in the directory; `None` while the group has to be formed once more.
+fn go_on(directory: &Directory, answers: &BTreeMap<MemberName, Answer>) -> Option<Verdict> {
+    let runs = |answer: &Answer| {
+        !answer.members.is_empty() || answer.cluster.is_some_and(|other| other != directory.cluster)
+    };
+    answers.values().any(runs).then(|| {
+        Verdict::Place(Place {
+            directory: directory.clone(),
+            initial: None,
+        })
     })
 }
 
@@ -147,12 +173,9 @@ fn go_along(
             initial: None,
         }));
     }
-    if formed().all(|(_, _, answer)| answer.members.is_empty()) {
-        return Some(Verdict::Wait(format!(
-            "waiting for the members of the cluster that {first} belongs to"
-        )));
-    }
-    Some(Verdict::Join(cluster))
+    // Without members: it is starting, or it stopped before its log began.
+    let nobody_runs = formed().all(|(_, _, answer)| answer.members.is_empty());
+    (!nobody_runs).then_some(Verdict::Join(cluster))
 }
 
 /// The id that all first members compute alike: a hash of their names and data directories.
@@ -222,8 +245,102 @@ mod tests {
             name: &name("a"),
             incarnation: MINE,
             joins: false,
+            directory: None,
         };
         decide(&me, &listed(&["a", "b", "c"]), &answers, &missing)
+    }
+
+    /// The cluster that `a`, `b` and `c` with these directories form.
+    fn of_these_three() -> ClusterId {
+        match decide_for_a(&[("b", empty(0xb)), ("c", empty(0xc))], &[]) {
+            Verdict::Place(place) => place.directory.cluster,
+            other => panic!("they form none: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_place_without_a_log_forms_the_same_group_again() {
+        let own = |cluster| Directory {
+            cluster,
+            node: NodeId(1),
+            incarnation: MINE,
+            name: name("a"),
+        };
+        let begun = |incarnation| Answer {
+            cluster: Some(of_these_three()),
+            ..empty(incarnation)
+        };
+        let cases: &[(&str, ClusterId, &[(&str, Answer)], &[&str], &str)] = &[
+            (
+                "the others are empty",
+                of_these_three(),
+                &[("b", empty(0xb)), ("c", empty(0xc))],
+                &[],
+                "forms",
+            ),
+            (
+                "all stopped there",
+                of_these_three(),
+                &[("b", begun(0xb)), ("c", begun(0xc))],
+                &[],
+                "forms",
+            ),
+            (
+                "one is not there",
+                of_these_three(),
+                &[("b", begun(0xb))],
+                &["c"],
+                "waits: waiting for c",
+            ),
+            (
+                "one runs",
+                ClusterId(7),
+                &[("b", settled(None)), ("c", settled(Some(MINE)))],
+                &[],
+                "goes on",
+            ),
+            (
+                "one is a stranger",
+                of_these_three(),
+                &[("b", settled(None))],
+                &["c"],
+                "goes on",
+            ),
+            (
+                "one was wiped",
+                ClusterId(7),
+                &[("b", settled(None)), ("c", empty(0xc))],
+                &[],
+                "waits: waiting for the members of the cluster that b belongs to",
+            ),
+        ];
+        for (case, cluster, answers, missing, want) in cases {
+            let answers = answers
+                .iter()
+                .map(|(who, answer)| (name(who), answer.clone()))
+                .collect();
+            let missing: Vec<String> = missing.iter().map(|missing| (*missing).to_owned()).collect();
+            let me = Me {
+                name: &name("a"),
+                incarnation: MINE,
+                joins: false,
+                directory: Some(&own(*cluster)),
+            };
+            let got = match decide(&me, &listed(&["a", "b", "c"]), &answers, &missing) {
+                Verdict::Wait(why) => format!("waits: {why}"),
+                Verdict::Join(cluster) => format!("joins: {cluster}"),
+                Verdict::Place(place) => {
+                    assert_eq!(place.directory, own(*cluster), "{case}");
+                    if place.initial.is_some() {
+                        "forms"
+                    } else {
+                        "goes on"
+                    }
+                    .to_owned()
+                }
+            };
+            assert!(got.starts_with(want), "{case}: {got}");
+        }
     }
 
     #[test]
@@ -232,6 +349,7 @@ mod tests {
             name: &name("a"),
             incarnation: MINE,
             joins: true,
+            directory: None,
         };
         let answers = |b: Answer| BTreeMap::from([(name("b"), b), (name("c"), empty(0xc))]);
         let list = listed(&["a", "b", "c"]);
@@ -265,6 +383,10 @@ mod tests {
         let of_another = Answer {
             cluster: Some(ClusterId(8)),
             ..settled(Some(MINE))
+        };
+        let begun = Answer {
+            cluster: Some(of_these_three()),
+            ..empty(0xb)
         };
         let cases: &[(&str, &[(&str, Answer)], &[&str], &str)] = &[
             ("nobody answers", &[], &["b", "c"], "wait: waiting for b, c"),
@@ -329,10 +451,22 @@ mod tests {
                 "wait: waiting for the list of replicas to be put right",
             ),
             (
-                "one goes along and knows no members yet",
+                "one is starting, and one is not there",
                 &[("b", settled(None))],
                 &["c"],
-                "wait: waiting for the members",
+                "wait: waiting for c",
+            ),
+            (
+                "one is starting, and one was wiped like us",
+                &[("b", settled(None)), ("c", empty(0xc))],
+                &[],
+                "wait: waiting for the members of the cluster that b belongs to",
+            ),
+            (
+                "one stopped before its log began",
+                &[("b", begun), ("c", empty(0xc))],
+                &[],
+                "place: node 1, forms",
             ),
         ];
         for (case, answers, missing, want) in cases {
@@ -367,6 +501,7 @@ mod tests {
                     name: &name(me),
                     incarnation: Incarnation(*incarnation),
                     joins: false,
+                    directory: None,
                 };
                 let verdict = decide(&who, &list, &answers.collect(), &[]);
                 let Verdict::Place(place) = verdict else {
@@ -387,8 +522,8 @@ mod tests {
             incarnation: MINE,
             name: name("b"),
         };
-        assert!(known_place(&name("b"), directory.clone()).is_ok());
-        let fault = known_place(&name("a"), directory).expect_err("another name");
+        assert!(own_directory(&name("b"), directory.clone()).is_ok());
+        let fault = own_directory(&name("a"), directory).expect_err("another name");
         assert!(fault.to_string().contains("is that of replica b"), "{fault}");
     }
 }

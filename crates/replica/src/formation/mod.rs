@@ -5,7 +5,10 @@
 //! cluster id, so it does not matter who is first. When one of them has a cluster whose members name this very data
 //! directory, it goes along; otherwise it asks that cluster to be let in, under a new node id: a directory that was wiped
 //! never acts under the old one. While it waits, it says for whom. A replica whose directory names a place takes it at
-//! once, and stops when it turns out that a majority of its list belongs to another cluster.
+//! once, and stops when it turns out that a majority of its list belongs to another cluster. From its first moment it
+//! answers which cluster its directory is of: a replica that is only starting must never look empty, or two wiped ones
+//! would form a new cluster with it. When the power failed between the place on disk and the first entry of the log, the
+//! group is formed once more, with the same outcome.
 //!
 //! What to do is decided in [`decide`] and [`company`], without IO. Left out on purpose: what the cluster does with who
 //! joins; see [`crate::membership`].
@@ -32,7 +35,7 @@ use crate::membership::Applicant;
 use crate::peer::{convert, wire};
 use ask::{Answer, Joining, ask, join};
 use company::{Company, company};
-use decide::{Me, Verdict, decide, known_place};
+use decide::{Me, Verdict, decide, own_directory};
 
 /// Between two rounds of questions.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
@@ -51,6 +54,8 @@ pub(crate) struct Formed {
     listed: Vec<Listed>,
     /// It never forms a group.
     joins: bool,
+    /// The cluster that the data directory is of, once it is of one. Known long before there is a group.
+    cluster: OnceLock<ClusterId>,
     group: OnceLock<Arc<Group>>,
     /// For whom it waits; empty once it is part of a group.
     waiting: watch::Sender<String>,
@@ -65,13 +70,20 @@ pub(crate) struct Place {
 }
 
 impl Formed {
-    pub(crate) fn new(config: &ReplicaConfig, incarnation: Incarnation, boot: BootId) -> Arc<Self> {
+    /// `directory` is what the store knows of a place: whoever asks while this replica starts must hear of it.
+    pub(crate) fn new(
+        config: &ReplicaConfig,
+        incarnation: Incarnation,
+        directory: Option<&Directory>,
+        boot: BootId,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: config.name.clone(),
             incarnation,
             boot,
             listed: config.listed.clone(),
             joins: config.joins,
+            cluster: directory.map_or_else(OnceLock::new, |directory| directory.cluster.into()),
             group: OnceLock::new(),
             waiting: watch::Sender::new("starting".to_owned()),
         })
@@ -91,6 +103,12 @@ impl Formed {
         self.waiting.subscribe()
     }
 
+    /// From here on the data directory is of this cluster.
+    pub(crate) fn belongs_to(&self, cluster: ClusterId) {
+        // Set once: a directory never changes its cluster.
+        let _ = self.cluster.set(cluster);
+    }
+
     /// From here on this replica is part of `group`.
     pub(crate) fn settle(&self, group: Arc<Group>) {
         // Set once, by the one task that forms.
@@ -105,6 +123,10 @@ impl Formed {
             incarnation: self.incarnation.to_bytes().to_vec().into(),
             boot: self.boot.to_bytes().to_vec().into(),
             listed: names(&self.listed),
+            cluster_id: match self.cluster.get() {
+                Some(cluster) => cluster.to_bytes().to_vec().into(),
+                None => bytes::Bytes::new(),
+            },
             ..Default::default()
         };
         if let Some(group) = self.group() {
@@ -113,7 +135,6 @@ impl Formed {
             let (known, committed) = (&server.membership_config, &server.committed_membership_config);
             let voters: BTreeSet<NodeId> = known.membership().voter_ids().collect();
             let members = known.membership().nodes();
-            identity.cluster_id = group.identity.cluster.to_bytes().to_vec().into();
             identity.members = members
                 .map(|(node, member)| convert::to_member(member, voters.contains(node)))
                 .collect();
@@ -129,8 +150,17 @@ impl Formed {
         store: &dyn Store,
         network: &Arc<dyn Network>,
     ) -> Result<Place, Fault> {
-        if let Some(directory) = store.facts().identity {
-            return known_place(&self.name, directory);
+        let directory = match store.facts().identity {
+            Some(directory) => Some(own_directory(&self.name, directory)?),
+            None => None,
+        };
+        if let Some(directory) = &directory
+            && has_begun(store)
+        {
+            return Ok(Place {
+                directory: directory.clone(),
+                initial: None,
+            });
         }
         let mut round: u32 = 0;
         loop {
@@ -139,6 +169,7 @@ impl Formed {
                 name: &self.name,
                 incarnation: self.incarnation,
                 joins: self.joins,
+                directory: directory.as_ref(),
             };
             let why = match decide(&me, &self.listed, &answers, &missing) {
                 Verdict::Place(place) => return Ok(place),
@@ -185,7 +216,11 @@ impl Formed {
         let own = own.expect("a checked list names the replica itself");
         let applicant = Applicant::new(member(NodeId(0), own, self.incarnation));
         let mut why = String::new();
-        for peer in self.others().filter(|peer| answers.contains_key(&peer.name)) {
+        let inside = |peer: &&Listed| {
+            let answer = answers.get(&peer.name);
+            answer.is_some_and(|answer| answer.cluster == Some(cluster))
+        };
+        for peer in self.others().filter(inside) {
             let mut address = peer.peer_address.clone();
             // A follower knows the leader, and that one may just have handed over.
             for _ in 0..REDIRECTS_MAX {
@@ -250,6 +285,12 @@ impl Formed {
     }
 }
 
+/// Raft has run on this store, or has a snapshot to start from.
+fn has_begun(store: &dyn Store) -> bool {
+    let log = store.log_state();
+    log.vote.is_some() || log.last.is_some() || store.snapshot().is_some()
+}
+
 fn names(listed: &[Listed]) -> Vec<String> {
     listed.iter().map(|listed| listed.name.to_string()).collect()
 }
@@ -263,5 +304,44 @@ fn member(node: NodeId, listed: &Listed, incarnation: Incarnation) -> Member {
         peer_address: listed.peer_address.clone(),
         liveness_address: listed.liveness_address.clone(),
         client_address: listed.client_address.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    #[test]
+    fn a_directory_with_a_cluster_never_looks_empty() {
+        let name = MemberName::new("a").expect("a good name");
+        let config = ReplicaConfig {
+            name: name.clone(),
+            listed: Vec::new(),
+            joins: false,
+            profile: Profile::Lan,
+            snapshot: crate::SnapshotEvery::default(),
+            session_grace: Duration::ZERO,
+            version: String::new(),
+        };
+        let incarnation = Incarnation(7);
+        let empty = Formed::new(&config, incarnation, None, BootId(1));
+        assert!(empty.identify().cluster_id.is_empty());
+        empty.belongs_to(ClusterId(5));
+        assert_eq!(empty.identify().cluster_id[..], ClusterId(5).to_bytes());
+
+        let directory = Directory {
+            cluster: ClusterId(6),
+            node: NodeId(1),
+            incarnation,
+            name,
+        };
+        let starting = Formed::new(&config, incarnation, Some(&directory), BootId(2));
+        let identity = starting.identify();
+        assert_eq!(identity.cluster_id[..], ClusterId(6).to_bytes());
+        assert!(
+            identity.members.is_empty(),
+            "it knows no members before its log is read"
+        );
     }
 }
