@@ -4,6 +4,7 @@
 //! this into failures. What runs without privileges stands in `tests/cluster`.
 #![allow(clippy::unwrap_used, reason = "tests end at what they did not expect")]
 
+mod calm;
 mod disk;
 mod partition;
 mod stateful_set;

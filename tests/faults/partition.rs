@@ -8,6 +8,7 @@ use quorate_testkit::netns::Place::Host;
 use tonic::Request;
 
 use crate::Test;
+use crate::calm::on_calm_group;
 use crate::support::{LONG, Running, on_group, plan};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -95,7 +96,7 @@ fn leader_in_the_minority_of_five() {
 }
 
 fn leader_in_the_majority() {
-    on_group(plan(), async |group| {
+    on_calm_group(async |group| {
         let leader = group.ready(&group.all()).await;
         let lonely = group.others(&[leader])[0];
         let load = group.load().await;
@@ -155,7 +156,7 @@ fn leader_cannot_receive() {
 
 /// Cuts one direction of a follower's links; nobody may be deposed, not even when it heals.
 fn follower_one_way(cut: impl Fn(&Running, usize, usize) + Sync) {
-    on_group(plan(), async |group| {
+    on_calm_group(async |group| {
         let leader = group.ready(&group.all()).await;
         let follower = group.others(&[leader])[0];
         let load = group.load().await;
@@ -198,7 +199,7 @@ fn follower_cannot_receive() {
 
 /// The leader and one follower lose sight of each other; the third sees both. The leader still has a majority.
 fn one_link_left() {
-    on_group(plan(), async |group| {
+    on_calm_group(async |group| {
         let leader = group.ready(&group.all()).await;
         let rest = group.others(&[leader]);
         let load = group.load().await;

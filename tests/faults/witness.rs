@@ -7,6 +7,7 @@ use quorate_testkit::netns::Place::Host;
 use quorate_testkit::netns::{LIVENESS_PORT, Ports, Rule};
 
 use crate::Test;
+use crate::calm::on_calm_group;
 use crate::support::{LONG, Running, on_group, plan};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -30,7 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
 ///
 /// `unlinked` are the followers (0 and 1) that the rules rob of their link to the leader.
 fn living_leader(unlinked: &[usize], rules: impl Fn(usize, &[usize]) -> Vec<Rule> + Sync) {
-    on_group(plan(), async |group| {
+    on_calm_group(async |group| {
         let leader = group.ready(&group.all()).await;
         let rest = group.others(&[leader]);
         let load = group.load().await;
