@@ -8,7 +8,7 @@ use std::sync::Arc;
 use openraft::async_runtime::WatchReceiver;
 use quorate_host::Clock;
 use quorate_store::{Identity as Directory, Store};
-use quorate_types::{Member, NodeId};
+use quorate_types::{Member, NodeId, Term};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -46,9 +46,19 @@ pub(crate) struct Group {
     pub(crate) transfers: Transfers,
     pub(crate) sessions: Sessions,
     pub(crate) members: Members,
+    /// The newest reign whose first entry is applied here.
+    pub(crate) applied_reigns: watch::Receiver<Option<crate::failover::Reign>>,
 }
 
 impl Group {
+    /// Waits until the first entry of `term`, or of a later one, is applied here.
+    pub(crate) async fn applied(&self, term: Term) {
+        let mut reigns = self.applied_reigns.clone();
+        let reached = |reign: &Option<crate::failover::Reign>| reign.is_some_and(|reign| reign.term >= term);
+        // It ends only with the replica.
+        let _ = reigns.wait_for(reached).await;
+    }
+
     /// Where its peers reach the leader, as far as this replica knows of another that leads. As in
     /// [`crate::leadership`], one that it has only read of on its own disk does not count, nor one whose process is gone.
     pub(crate) fn leader_peer_address(&self) -> Option<String> {
@@ -137,7 +147,7 @@ impl Parts {
             timeline,
             clock: Arc::clone(clock),
             metrics: Arc::clone(&inner.metrics),
-            applied_reign: applied_reigns,
+            applied_reign: applied_reigns.clone(),
             forming,
             leadership: inner.leadership.clone(),
             members: inner.members.clone(),
@@ -197,6 +207,7 @@ impl Parts {
             transfers,
             sessions,
             members: member_changes,
+            applied_reigns,
         })
     }
 }

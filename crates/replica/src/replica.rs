@@ -13,7 +13,7 @@ use quorate_machine::{Command, Image, RequestId};
 use quorate_store::Store;
 use quorate_types::{BootId, Member, NodeId, Revision, Term};
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Listeners, ReplicaConfig, Surroundings};
@@ -291,7 +291,13 @@ impl Replica {
             return;
         }
         match self.hand_over(None, Instant::now() + HAND_OVER_TIMEOUT).await {
-            Ok(_) => {}
+            // The successor's first entry needs a majority: this replica is one of it, and its own closing would keep the
+            // disk busy just then.
+            Ok(successor) => {
+                if let Some(group) = self.inner.formed.group() {
+                    let _ = timeout(self.inner.timing.election_max, group.applied(successor.term)).await;
+                }
+            }
             Err(TransferError::NobodyElse) => {
                 tracing::info!("no other voter can be reached; stopping as the leader")
             }
