@@ -1,5 +1,6 @@
 //! Limits that etcd's clients meet, as etcd has them by default.
 
+use quorate_replica::machine::KV_NESTING_MAX;
 use quorate_types::limits::COMMAND_BYTES_MAX;
 
 /// Largest request that writes, bytes, encoded.
@@ -11,7 +12,7 @@ pub const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 512 * 1024;
 pub const TXN_OPS_MAX: usize = 128;
 /// Transactions within transactions, the outermost counted. Replicas decode commands and answers with a bound on how deep
 /// messages nest, and a command that was logged but cannot be read would stop them; this stays far below it.
-pub const TXN_DEPTH_MAX: usize = 32;
+pub const TXN_DEPTH_MAX: usize = KV_NESTING_MAX;
 
 #[cfg(test)]
 mod tests {
