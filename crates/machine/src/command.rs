@@ -7,9 +7,11 @@ use bytes::Bytes;
 use quorate_types::{ClientId, Epoch};
 
 use crate::clients::IdleClient;
+use crate::domain::kv::KvTxn;
 use crate::domain::root::{ConsistencyLevel, Properties, Schema};
 use crate::domain::session::Worker;
 use crate::entry;
+use crate::feature;
 use crate::object_id::LeaseId;
 
 /// A change that is proposed. Anything else cannot enter the log: a read is no command.
@@ -64,6 +66,13 @@ pub enum Command {
     RaiseFeatureLevel {
         /// The level afterwards.
         level: u32,
+    },
+    /// A transaction on etcd's keyspace.
+    Kv(KvTxn),
+    /// Forgets the history of etcd's keyspace.
+    CompactKv {
+        /// The oldest revision that can still be read.
+        revision: u64,
     },
 }
 
@@ -251,6 +260,9 @@ impl Command {
 
     /// The feature level that gives the command its meaning.
     pub(crate) fn feature_level(&self) -> u32 {
-        crate::feature::FIRST
+        match self {
+            Self::Kv(_) | Self::CompactKv { .. } => feature::KV,
+            _ => feature::FIRST,
+        }
     }
 }

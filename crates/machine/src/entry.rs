@@ -14,6 +14,7 @@ use crate::command::{
     CreateCollection, CreateDatabase, CreatePartition, DropAlias, DropCollection, DropDatabase,
     DropPartition, OpenSession, RenameCollection, RequestId,
 };
+use crate::domain::kv;
 use crate::domain::root::{ConsistencyLevel, Schema};
 use crate::domain::session::Worker;
 use crate::fault::Fault;
@@ -166,6 +167,8 @@ fn to_wire(command: &Command) -> Wire {
             })
         }
         Command::RaiseFeatureLevel { level } => Wire::RaiseFeatureLevel(v1::RaiseFeatureLevel { level }),
+        Command::Kv(txn) => Wire::Kv(kv::txn_to_wire(txn)),
+        Command::CompactKv { revision } => Wire::CompactKv(v1::CompactKv { revision }),
     }
 }
 
@@ -257,6 +260,8 @@ fn from_wire(wire: Wire) -> Result<Command, &'static str> {
             }
         }
         Wire::RaiseFeatureLevel(v1::RaiseFeatureLevel { level }) => Command::RaiseFeatureLevel { level },
+        Wire::Kv(txn) => Command::Kv(kv::txn_from_wire(txn).ok_or("a transaction")?),
+        Wire::CompactKv(v1::CompactKv { revision }) => Command::CompactKv { revision },
     })
 }
 
