@@ -35,6 +35,7 @@ mod state;
 mod table;
 mod txn;
 
+pub use answer::{decode as decode_outcome, encode as encode_outcome};
 pub use audit::Damage;
 pub use clients::IdleClient;
 pub use command::{

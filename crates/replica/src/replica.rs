@@ -181,7 +181,7 @@ impl Replica {
     /// # Errors
     /// [`Unavailable`]: another leads, or no majority answered before `deadline`.
     pub async fn confirm_leadership(&self, deadline: Instant) -> Result<Term, Unavailable> {
-        self.group()?.barrier.pass(deadline).await
+        Ok(self.group()?.barrier.pass(deadline).await?.term)
     }
 
     /// Whatever state this replica has.
