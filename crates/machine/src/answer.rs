@@ -1,4 +1,4 @@
-//! Answers as they are remembered for clients that number their writes.
+//! Answers as they are remembered for clients that number their writes, and as they travel between replicas.
 //!
 //! Promises: an answer read back is the answer given. The bytes are replicated state, hence codes and names only.
 
@@ -17,7 +17,9 @@ use crate::refusal::{
 };
 use crate::reply::{Outcome, Reply};
 
-pub(crate) fn encode(outcome: &Outcome) -> Bytes {
+/// The bytes of an answer; never empty.
+#[must_use]
+pub fn encode(outcome: &Outcome) -> Bytes {
     let wire = match outcome {
         Ok(reply) => reply_to_wire(reply.clone()),
         Err(refusal) => Wire::Refusal(refusal_to_wire(refusal.clone())),
@@ -26,7 +28,8 @@ pub(crate) fn encode(outcome: &Outcome) -> Bytes {
 }
 
 /// `None` when the bytes are no answer, or one of a later release.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Outcome> {
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Outcome> {
     Some(match v1::Answer::decode(bytes).ok()?.outcome? {
         Wire::Refusal(refusal) => Err(refusal_from_wire(refusal)?),
         reply => Ok(reply_from_wire(reply)?),

@@ -298,6 +298,17 @@ mod tests {
     }
 
     #[test]
+    fn what_another_replica_hands_over_is_read_back_or_refused() {
+        let command = Command::AllocateIds(AllocateIds { count: 7 });
+        let entry = command.encode(1234, None);
+        assert_eq!(Command::decode(&entry), Some((command, None)));
+        let later = Command::RaiseFeatureLevel { level: 99 }.encode(0, None);
+        for bytes in [&b""[..], &b"\x09"[..], &entry[..entry.len() - 1], &later[..]] {
+            assert_eq!(Command::decode(bytes), None, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn entries_that_cannot_be_understood_are_faults() {
         let unknown_worker = v1::OpenSession {
             worker: Some(v1::Worker {

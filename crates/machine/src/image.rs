@@ -17,9 +17,10 @@ use crate::lease::{self, Lease};
 use crate::object_id::{CollectionId, LeaseId};
 use crate::page::{Page, PageRequest};
 use crate::refusal::Refusal;
+use crate::reply::Outcome;
 use crate::resource::{Resource, ResourceKind};
 use crate::state::State;
-use crate::{digest, snapshot};
+use crate::{answer, digest, snapshot};
 
 /// See the module. A clone costs the same whatever the size.
 #[derive(Debug, Clone)]
@@ -261,6 +262,12 @@ impl Image {
     #[must_use]
     pub fn is_registered(&self, client: ClientId) -> bool {
         self.state.clients.get(client).is_some()
+    }
+
+    /// The remembered answer to a numbered write; `None` when there is none, or its client has acknowledged it.
+    #[must_use]
+    pub fn remembered(&self, client: ClientId, sequence: u64) -> Option<Outcome> {
+        answer::decode(self.state.clients.get(client)?.answers.get(&sequence)?)
     }
 
     /// Clients that the leader should evict: idle for too long by log time, and the least recently used above the limit.

@@ -36,6 +36,7 @@ mod table;
 mod txn;
 mod user;
 
+pub use answer::{decode as decode_outcome, encode as encode_outcome};
 pub use audit::Damage;
 pub use clients::IdleClient;
 pub use command::{
