@@ -31,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "quorate-server",
         &["quorate-types", "quorate-host", "quorate-api", "quorate-replica"],
     ),
+    ("quorate-etcd", &["quorate-types", "quorate-api", "quorate-replica"]),
     (
         "quorate-client",
         &["quorate-types", "quorate-host", "quorate-tls", "quorate-api"],
@@ -49,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "quorate-store",
             "quorate-replica",
             "quorate-server",
+            "quorate-etcd",
         ],
     ),
     (

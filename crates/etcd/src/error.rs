@@ -125,8 +125,14 @@ mod tests {
             (Invalid::ValueProvided, "etcdserver: value is provided"),
             (Invalid::LeaseProvided, "etcdserver: lease is provided"),
             (Invalid::SortOption, "etcdserver: invalid sort option"),
-            (Invalid::TooManyOps, "etcdserver: too many operations in txn request"),
-            (Invalid::DuplicateKey, "etcdserver: duplicate key given in txn request"),
+            (
+                Invalid::TooManyOps,
+                "etcdserver: too many operations in txn request",
+            ),
+            (
+                Invalid::DuplicateKey,
+                "etcdserver: duplicate key given in txn request",
+            ),
             (Invalid::OpMissing, "etcdserver: key not found"),
             (Invalid::TooLarge, "etcdserver: request is too large"),
         ];

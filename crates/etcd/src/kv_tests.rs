@@ -8,7 +8,9 @@ use quorate_types::Term;
 use tonic::Code;
 
 use super::*;
-use crate::testing::{Memory, bytes, delete, delete_request, get, get_request, is_absent, put, put_request, txn};
+use crate::testing::{
+    Memory, bytes, delete, delete_request, get, get_request, is_absent, put, put_request, txn,
+};
 
 fn service() -> Kv<Memory> {
     Kv(Memory::new())
@@ -39,7 +41,10 @@ async fn wrote(kv: &Kv<Memory>, key: &str, value: &str) -> PutResponse {
 }
 
 async fn read(kv: &Kv<Memory>, request: RangeRequest) -> RangeResponse {
-    kv.range(Request::new(request)).await.expect("a range").into_inner()
+    kv.range(Request::new(request))
+        .await
+        .expect("a range")
+        .into_inner()
 }
 
 #[tokio::test]
@@ -60,7 +65,15 @@ async fn what_is_put_is_read_and_deleted() {
     let seen: Vec<_> = ranged
         .kvs
         .iter()
-        .map(|kv| (&kv.key[..], &kv.value[..], kv.create_revision, kv.mod_revision, kv.version))
+        .map(|kv| {
+            (
+                &kv.key[..],
+                &kv.value[..],
+                kv.create_revision,
+                kv.mod_revision,
+                kv.version,
+            )
+        })
         .collect();
     assert_eq!(seen, [(&b"a"[..], &b"2"[..], 2, 3, 2), (b"b", b"1", 4, 4, 1)]);
     assert_eq!((ranged.header, ranged.count, ranged.more), (header(4), 2, false));
@@ -76,7 +89,10 @@ async fn what_is_put_is_read_and_deleted() {
     request.prev_kv = true;
     let answer = kv.delete_range(Request::new(request)).await;
     let answer = answer.expect("a delete").into_inner();
-    assert_eq!((answer.header, answer.deleted, answer.prev_kvs.len()), (header(5), 2, 2));
+    assert_eq!(
+        (answer.header, answer.deleted, answer.prev_kvs.len()),
+        (header(5), 2, 2)
+    );
     let answer = kv.delete_range(Request::new(delete_request("a", ""))).await;
     let answer = answer.expect("a delete of nothing").into_inner();
     assert_eq!((answer.header, answer.deleted), (header(5), 0));
@@ -92,7 +108,8 @@ async fn a_transaction_takes_one_branch_at_one_revision() {
     };
     let first = kv.txn(Request::new(request())).await.expect("a txn").into_inner();
     assert_eq!((first.header, first.succeeded), (header(2), true));
-    let revision = |header: &Option<ResponseHeader>| header.map(|header| (header.cluster_id, header.revision));
+    let revision =
+        |header: &Option<ResponseHeader>| header.map(|header| (header.cluster_id, header.revision));
     let revisions: Vec<_> = first
         .responses
         .iter()
@@ -143,8 +160,18 @@ async fn compactions_forget_and_say_so() {
         };
         kv.compact(Request::new(request)).await
     };
-    let compacted = || error(Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted");
-    let future = || error(Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision");
+    let compacted = || {
+        error(
+            Code::OutOfRange,
+            "etcdserver: mvcc: required revision has been compacted",
+        )
+    };
+    let future = || {
+        error(
+            Code::OutOfRange,
+            "etcdserver: mvcc: required revision is a future revision",
+        )
+    };
     assert_eq!(told(compact(5).await), future());
     let answer = compact(3).await.expect("a compaction").into_inner();
     assert_eq!(answer.header, header(4));
@@ -167,7 +194,10 @@ async fn faults_of_requests_are_told_in_etcds_words() {
     let key = || bad("etcdserver: key is not provided");
     assert_eq!(told(kv.range(Request::new(get_request(""))).await), key());
     assert_eq!(told(kv.put(Request::new(put_request("", "v"))).await), key());
-    assert_eq!(told(kv.delete_range(Request::new(delete_request("", ""))).await), key());
+    assert_eq!(
+        told(kv.delete_range(Request::new(delete_request("", ""))).await),
+        key()
+    );
     let twice = TxnRequest {
         success: vec![put("a"), put("a")],
         ..TxnRequest::default()
@@ -182,7 +212,11 @@ async fn faults_of_requests_are_told_in_etcds_words() {
     request.lease = 5;
     let lease = error(Code::NotFound, "etcdserver: requested lease not found");
     assert_eq!(told(kv.put(Request::new(request)).await), lease);
-    assert_eq!(read(&kv, get_request("a")).await.header, header(1), "nothing was done");
+    assert_eq!(
+        read(&kv, get_request("a")).await.header,
+        header(1),
+        "nothing was done"
+    );
 }
 
 #[tokio::test]
@@ -205,5 +239,8 @@ async fn without_a_leader_only_serializable_reads_are_answered() {
 async fn a_cluster_with_members_of_an_earlier_release_is_not_capable() {
     let kv = Kv(Memory::of_the_first_level());
     let refused = told(kv.put(Request::new(put_request("a", "1"))).await);
-    assert_eq!(refused, error(Code::FailedPrecondition, "etcdserver: not capable"));
+    assert_eq!(
+        refused,
+        error(Code::FailedPrecondition, "etcdserver: not capable")
+    );
 }

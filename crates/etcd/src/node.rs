@@ -15,7 +15,7 @@ use crate::convert::signed;
 
 /// See the module. Cheap to clone.
 pub trait Node: Clone + Send + Sync + 'static {
-    /// Proposes a command, wherever the leader is, and waits for what the cluster decides.
+    /// Proposes a command, wherever the leader is, and waits for what the cluster decides and until it can be read here.
     fn propose(
         &self,
         command: Command,

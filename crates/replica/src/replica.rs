@@ -11,7 +11,7 @@ use std::time::Duration;
 use quorate_host::entropy;
 use quorate_machine::{Command, Image, Outcome, RequestId};
 use quorate_store::Store;
-use quorate_types::{BootId, Index, Member, NodeId, Revision, Term};
+use quorate_types::{BootId, ClusterId, Index, Member, NodeId, Revision, Term};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -226,6 +226,13 @@ impl Replica {
     /// [`Unavailable`].
     pub fn watch(&self, from: Revision) -> Result<Watcher, Unavailable> {
         self.group()?.hub.watch(from)
+    }
+
+    /// The cluster, and this replica's id in it; `None` until it is part of one.
+    #[must_use]
+    pub fn identity(&self) -> Option<(ClusterId, NodeId)> {
+        let identity = &self.inner.formed.group()?.identity;
+        Some((identity.cluster, identity.node))
     }
 
     /// Who leads, now and from now on.

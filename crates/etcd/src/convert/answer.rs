@@ -50,9 +50,7 @@ pub(crate) fn txn(stamp: &Stamp, reply: KvReply) -> TxnResponse {
 
 /// The answer to a compaction.
 pub(crate) fn compaction(header: ResponseHeader) -> CompactionResponse {
-    CompactionResponse {
-        header: Some(header),
-    }
+    CompactionResponse { header: Some(header) }
 }
 
 /// The result of a transaction of one operation.
@@ -95,9 +93,7 @@ fn op(result: KvResult) -> ResponseOp {
         KvResultKind::Delete { deleted, before } => {
             Response::ResponseDeleteRange(delete_response(header, deleted, before))
         }
-        KvResultKind::Txn(nested) => {
-            Response::ResponseTxn(txn_response(ResponseHeader::default(), nested))
-        }
+        KvResultKind::Txn(nested) => Response::ResponseTxn(txn_response(ResponseHeader::default(), nested)),
     };
     ResponseOp {
         response: Some(response),
@@ -224,7 +220,11 @@ mod tests {
                 ..ResponseHeader::default()
             })
         };
-        let ops: Vec<_> = answer.responses.into_iter().filter_map(|op| op.response).collect();
+        let ops: Vec<_> = answer
+            .responses
+            .into_iter()
+            .filter_map(|op| op.response)
+            .collect();
         let [
             Response::ResponseRange(range),
             Response::ResponsePut(put),
@@ -238,6 +238,9 @@ mod tests {
         let Some(Response::ResponseDeleteRange(delete)) = &nested.responses[0].response else {
             panic!("{nested:?}");
         };
-        assert_eq!((&delete.header, delete.deleted, delete.prev_kvs.len()), (&at(6), 1, 1));
+        assert_eq!(
+            (&delete.header, delete.deleted, delete.prev_kvs.len()),
+            (&at(6), 1, 1)
+        );
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn take(compare: Compare) -> KvCompare {
     let target = CompareTarget::try_from(compare.target);
     let relation = CompareResult::try_from(compare.result);
     let (relation, operand) = match (relation, target) {
-        (Ok(relation), Ok(target)) => (take_relation(relation), take_operand(target, compare.target_union)),
+        (Ok(relation), Ok(target)) => (
+            take_relation(relation),
+            take_operand(target, compare.target_union),
+        ),
         (Ok(CompareResult::Equal), Err(_)) => ALWAYS,
         (Ok(_), Err(_)) => NEVER,
         // No value is none to compare with.
@@ -70,16 +73,36 @@ mod tests {
         let cases = [
             // Milvus leaves out both enums and gives a version of 0.
             (0, 0, Some(TargetUnion::Version(0)), (Equal, Operand::Version(0))),
-            (1, 1, Some(TargetUnion::CreateRevision(5)), (Greater, Operand::Create(5))),
+            (
+                1,
+                1,
+                Some(TargetUnion::CreateRevision(5)),
+                (Greater, Operand::Create(5)),
+            ),
             (2, 2, Some(TargetUnion::ModRevision(6)), (Less, Operand::Mod(6))),
-            (3, 3, Some(TargetUnion::Value(value())), (NotEqual, Operand::Value(value()))),
+            (
+                3,
+                3,
+                Some(TargetUnion::Value(value())),
+                (NotEqual, Operand::Value(value())),
+            ),
             (0, 4, Some(TargetUnion::Lease(-7)), (Equal, Operand::Lease(-7))),
             // An operand of another target.
             (0, 0, None, (Equal, Operand::Version(0))),
             (0, 1, Some(TargetUnion::Version(9)), (Equal, Operand::Create(0))),
             (0, 2, Some(TargetUnion::Lease(9)), (Equal, Operand::Mod(0))),
-            (1, 3, Some(TargetUnion::Version(9)), (Greater, Operand::Value(Bytes::new()))),
-            (0, 4, Some(TargetUnion::Value(value())), (Equal, Operand::Lease(0))),
+            (
+                1,
+                3,
+                Some(TargetUnion::Version(9)),
+                (Greater, Operand::Value(Bytes::new())),
+            ),
+            (
+                0,
+                4,
+                Some(TargetUnion::Value(value())),
+                (Equal, Operand::Lease(0)),
+            ),
             // Targets and relations that there are not.
             (0, 5, Some(TargetUnion::Version(9)), ALWAYS),
             (1, 5, None, NEVER),

@@ -142,7 +142,11 @@ mod tests {
             ("before a range", vec![delete("b", "c"), put("a")], ok),
             ("an empty range", vec![delete("c", "a"), put("b"), put("c")], ok),
             ("all keys on", vec![delete("a", "\0"), put("b"), put("a")], ok),
-            ("two deletes", vec![delete("a", "c"), delete("b", "d"), delete("a", "")], ok),
+            (
+                "two deletes",
+                vec![delete("a", "c"), delete("b", "d"), delete("a", "")],
+                ok,
+            ),
             (
                 "overlapping ranges",
                 vec![delete("a", "c"), delete("f", "h"), delete("b", "g"), put("e")],
@@ -185,12 +189,18 @@ mod tests {
             ),
             (
                 "a nested delete, then a nested put",
-                vec![nested(vec![delete("a", "")], vec![]), nested(vec![put("a")], vec![])],
+                vec![
+                    nested(vec![delete("a", "")], vec![]),
+                    nested(vec![put("a")], vec![]),
+                ],
                 twice,
             ),
             (
                 "a nested put, then a nested delete",
-                vec![nested(vec![put("a")], vec![]), nested(vec![delete("a", "")], vec![])],
+                vec![
+                    nested(vec![put("a")], vec![]),
+                    nested(vec![delete("a", "")], vec![]),
+                ],
                 ok,
             ),
             (

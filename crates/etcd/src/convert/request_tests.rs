@@ -4,7 +4,9 @@ use bytes::Bytes;
 use quorate_api::etcdserverpb::Compare;
 
 use super::*;
-use crate::testing::{bytes, delete, delete_request, get, get_request, is_absent, put, put_request, txn as nested};
+use crate::testing::{
+    bytes, delete, delete_request, get, get_request, is_absent, put, put_request, txn as nested,
+};
 
 fn inside(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> TxnRequest {
     TxnRequest {
@@ -38,14 +40,42 @@ fn reads_are_checked_as_etcd_checks_them() {
     let cases: Vec<(&str, Result<(), Invalid>, Result<(), Invalid>)> = vec![
         ("a key", asked(|_| ()), Ok(())),
         ("no key", asked(|r| r.key.clear()), Err(Invalid::KeyMissing)),
-        ("a range without a key", asked(|r| (r.key, r.range_end) = (Bytes::new(), bytes("z"))), Err(Invalid::KeyMissing)),
-        ("no key and no order", asked(|r| (r.key, r.sort_order) = (Bytes::new(), 9)), Err(Invalid::KeyMissing)),
+        (
+            "a range without a key",
+            asked(|r| (r.key, r.range_end) = (Bytes::new(), bytes("z"))),
+            Err(Invalid::KeyMissing),
+        ),
+        (
+            "no key and no order",
+            asked(|r| (r.key, r.sort_order) = (Bytes::new(), 9)),
+            Err(Invalid::KeyMissing),
+        ),
         ("an order", asked(|r| r.sort_order = 2), Ok(())),
-        ("no such order", asked(|r| r.sort_order = 3), Err(Invalid::SortOption)),
-        ("an order below all", asked(|r| r.sort_order = -1), Err(Invalid::SortOption)),
-        ("no such target", asked(|r| r.sort_target = 5), Err(Invalid::SortOption)),
-        ("a target below all", asked(|r| r.sort_target = i32::MIN), Err(Invalid::SortOption)),
-        ("a key that is no text", asked(|r| r.key = Bytes::from_static(&[0xff, 0x00])), Ok(())),
+        (
+            "no such order",
+            asked(|r| r.sort_order = 3),
+            Err(Invalid::SortOption),
+        ),
+        (
+            "an order below all",
+            asked(|r| r.sort_order = -1),
+            Err(Invalid::SortOption),
+        ),
+        (
+            "no such target",
+            asked(|r| r.sort_target = 5),
+            Err(Invalid::SortOption),
+        ),
+        (
+            "a target below all",
+            asked(|r| r.sort_target = i32::MIN),
+            Err(Invalid::SortOption),
+        ),
+        (
+            "a key that is no text",
+            asked(|r| r.key = Bytes::from_static(&[0xff, 0x00])),
+            Ok(()),
+        ),
     ];
     for (name, got, want) in cases {
         assert_eq!(got, want, "{name}");
@@ -117,8 +147,16 @@ fn writes_are_checked_as_etcd_checks_them() {
         ("a put", asked(|_| ()), Ok(())),
         ("no key", asked(|p| p.key.clear()), Err(Invalid::KeyMissing)),
         ("no value", asked(|p| p.value.clear()), Ok(())),
-        ("a value to ignore", asked(|p| p.ignore_value = true), Err(Invalid::ValueProvided)),
-        ("a lease to ignore", asked(|p| (p.lease, p.ignore_lease) = (-1, true)), Err(Invalid::LeaseProvided)),
+        (
+            "a value to ignore",
+            asked(|p| p.ignore_value = true),
+            Err(Invalid::ValueProvided),
+        ),
+        (
+            "a lease to ignore",
+            asked(|p| (p.lease, p.ignore_lease) = (-1, true)),
+            Err(Invalid::LeaseProvided),
+        ),
         (
             "both",
             asked(|p| (p.lease, p.ignore_lease, p.ignore_value) = (1, true, true)),
@@ -129,17 +167,33 @@ fn writes_are_checked_as_etcd_checks_them() {
             asked(|p| (p.key, p.ignore_lease, p.ignore_value) = (Bytes::new(), true, true)),
             Err(Invalid::KeyMissing),
         ),
-        ("too large", asked(|p| p.value = vec![0; REQUEST_BYTES_MAX].into()), Err(Invalid::TooLarge)),
+        (
+            "too large",
+            asked(|p| p.value = vec![0; REQUEST_BYTES_MAX].into()),
+            Err(Invalid::TooLarge),
+        ),
         (
             "too large and no key",
             asked(|p| (p.key, p.value) = (Bytes::new(), vec![0; REQUEST_BYTES_MAX].into())),
             Err(Invalid::KeyMissing),
         ),
         // Of one byte, key and value have two bytes of head each, and a long value four.
-        ("as large as can be", asked(|p| p.value = vec![0; REQUEST_BYTES_MAX - 7].into()), Ok(())),
-        ("one byte more", asked(|p| p.value = vec![0; REQUEST_BYTES_MAX - 6].into()), Err(Invalid::TooLarge)),
+        (
+            "as large as can be",
+            asked(|p| p.value = vec![0; REQUEST_BYTES_MAX - 7].into()),
+            Ok(()),
+        ),
+        (
+            "one byte more",
+            asked(|p| p.value = vec![0; REQUEST_BYTES_MAX - 6].into()),
+            Err(Invalid::TooLarge),
+        ),
         ("a delete", delete_command("k", ""), Ok(())),
-        ("a delete of nothing", delete_command("", "z"), Err(Invalid::KeyMissing)),
+        (
+            "a delete of nothing",
+            delete_command("", "z"),
+            Err(Invalid::KeyMissing),
+        ),
     ];
     for (name, got, want) in cases {
         assert_eq!(got, want, "{name}");
@@ -185,40 +239,106 @@ fn transactions_are_checked_as_etcd_checks_them() {
         ("129 for failure", inside(vec![], ops(129)), many),
         (
             "a compare without a key",
-            TxnRequest { compare: vec![Compare::default()], ..TxnRequest::default() },
+            TxnRequest {
+                compare: vec![Compare::default()],
+                ..TxnRequest::default()
+            },
             Err(Invalid::KeyMissing),
         ),
         (
             "a compare without a key before a bad operation",
-            TxnRequest { compare: vec![Compare::default()], ..inside(vec![none()], vec![]) },
+            TxnRequest {
+                compare: vec![Compare::default()],
+                ..inside(vec![none()], vec![])
+            },
             Err(Invalid::KeyMissing),
         ),
-        ("no operation", inside(vec![none()], vec![]), Err(Invalid::OpMissing)),
-        ("success is looked at first", inside(vec![none()], vec![bad_put()]), Err(Invalid::OpMissing)),
-        ("a bad put", inside(vec![bad_put()], vec![]), Err(Invalid::ValueProvided)),
-        ("a bad get", inside(vec![], vec![bad_get()]), Err(Invalid::SortOption)),
-        ("a get of nothing", inside(vec![get("")], vec![]), Err(Invalid::KeyMissing)),
-        ("a delete of nothing", inside(vec![delete("", "z")], vec![]), Err(Invalid::KeyMissing)),
-        ("a bad put within", inside(vec![nested(&[], vec![], vec![bad_put()])], vec![]), Err(Invalid::ValueProvided)),
+        (
+            "no operation",
+            inside(vec![none()], vec![]),
+            Err(Invalid::OpMissing),
+        ),
+        (
+            "success is looked at first",
+            inside(vec![none()], vec![bad_put()]),
+            Err(Invalid::OpMissing),
+        ),
+        (
+            "a bad put",
+            inside(vec![bad_put()], vec![]),
+            Err(Invalid::ValueProvided),
+        ),
+        (
+            "a bad get",
+            inside(vec![], vec![bad_get()]),
+            Err(Invalid::SortOption),
+        ),
+        (
+            "a get of nothing",
+            inside(vec![get("")], vec![]),
+            Err(Invalid::KeyMissing),
+        ),
+        (
+            "a delete of nothing",
+            inside(vec![delete("", "z")], vec![]),
+            Err(Invalid::KeyMissing),
+        ),
+        (
+            "a bad put within",
+            inside(vec![nested(&[], vec![], vec![bad_put()])], vec![]),
+            Err(Invalid::ValueProvided),
+        ),
         // What the outer one's longest list leaves is the inner one's.
-        ("127 within one", inside(vec![nested(&[], ops(127), vec![])], vec![]), Ok(())),
-        ("128 within one", inside(vec![nested(&[], ops(128), vec![])], vec![]), many),
+        (
+            "127 within one",
+            inside(vec![nested(&[], ops(127), vec![])], vec![]),
+            Ok(()),
+        ),
+        (
+            "128 within one",
+            inside(vec![nested(&[], ops(128), vec![])], vec![]),
+            many,
+        ),
         (
             "one within 128",
-            inside(ops(127).into_iter().chain([nested(&[], vec![put("z")], vec![])]).collect(), vec![]),
+            inside(
+                ops(127)
+                    .into_iter()
+                    .chain([nested(&[], vec![put("z")], vec![])])
+                    .collect(),
+                vec![],
+            ),
             many,
         ),
         (
             "an empty one within 128",
-            inside(ops(127).into_iter().chain([nested(&[], vec![], vec![])]).collect(), vec![]),
+            inside(
+                ops(127)
+                    .into_iter()
+                    .chain([nested(&[], vec![], vec![])])
+                    .collect(),
+                vec![],
+            ),
             Ok(()),
         ),
-        ("compares count within", inside(vec![nested(&["k"; 128], vec![], vec![])], vec![]), many),
+        (
+            "compares count within",
+            inside(vec![nested(&["k"; 128], vec![], vec![])], vec![]),
+            many,
+        ),
         ("as deep as can be", deep(TXN_DEPTH_MAX), Ok(())),
         ("one deeper", deep(TXN_DEPTH_MAX + 1), many),
         ("far deeper than etcd lets in", deep(1_000), many),
-        ("a key twice", inside(vec![put("k"), put("k")], vec![]), Err(Invalid::DuplicateKey)),
-        ("a key in both branches", inside(vec![put("k")], vec![put("k")]), Ok(())),
+        (
+            "a key twice",
+            inside(vec![put("k"), put("k")], vec![]),
+            Err(Invalid::DuplicateKey),
+        ),
+        (
+            "a key in both branches",
+            inside(vec![put("k")], vec![put("k")]),
+            Ok(()),
+        ),
         (
             "a key twice, then none",
             inside(vec![put("k"), put("k"), put("")], vec![]),
@@ -251,7 +371,13 @@ fn as_many_operations_as_the_bytes_can_hold_are_judged_at_once() {
     let leaves = |at: usize| {
         let ops = |branch: usize| {
             let keys = (0..42).map(move |leaf| format!("{at:x}.{branch}.{leaf:x}"));
-            let op = |key: String| if branch == 0 { put(&key) } else { delete(&key, &format!("{key}0")) };
+            let op = |key: String| {
+                if branch == 0 {
+                    put(&key)
+                } else {
+                    delete(&key, &format!("{key}0"))
+                }
+            };
             keys.map(op).collect()
         };
         nested(&[], ops(0), ops(1))
