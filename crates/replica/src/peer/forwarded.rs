@@ -246,6 +246,24 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_too_large_is_left_out() {
+        let sizes = [
+            ("fits", ANSWER_BYTES_MAX / 2, true),
+            ("too large", ANSWER_BYTES_MAX, false),
+        ];
+        for (case, bytes, travels) in sizes {
+            let name = "x".repeat(bytes);
+            let said = Ok(Proposed {
+                index: Index(1),
+                outcome: Some(Err(Refusal::DatabaseNotFound { name })),
+            });
+            let (_, read) = from_proposed(to_proposed(0, said)).expect("complete");
+            let outcome = read.expect("decided").outcome;
+            assert_eq!(outcome.is_some(), travels, "{case}");
+        }
+    }
+
+    #[test]
     fn what_a_stopping_leader_says_does_not_stop_the_asker() {
         let said = from_read_index(to_read_index(Err(Unavailable::Stopped))).expect("complete");
         assert!(
