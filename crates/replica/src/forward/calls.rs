@@ -209,7 +209,11 @@ async fn converse(peer: &Peer, waiting: &mut [Option<Queued>]) -> Over {
         Ok(answers) => answers.into_inner(),
         Err(status) => {
             tracing::debug!(%status, "writes could not be forwarded");
-            return if is_refusal(&status) { Over::Refused } else { Over::Broken };
+            return if is_refusal(&status) {
+                Over::Refused
+            } else {
+                Over::Broken
+            };
         }
     };
     loop {
@@ -264,7 +268,8 @@ mod tests {
                 said: oneshot::channel().0,
             };
             let cut = batches(sizes.iter().map(queued).collect(), 10);
-            let sizes = |batch: &Vec<Queued>| batch.iter().map(|queued| queued.entry.len()).collect::<Vec<_>>();
+            let sizes =
+                |batch: &Vec<Queued>| batch.iter().map(|queued| queued.entry.len()).collect::<Vec<_>>();
             assert_eq!(cut.iter().map(sizes).collect::<Vec<_>>(), *want, "{name}");
         }
     }
@@ -274,7 +279,10 @@ mod tests {
         for code in (0..17).map(Code::from_i32) {
             let want = matches!(
                 code,
-                Code::InvalidArgument | Code::FailedPrecondition | Code::PermissionDenied | Code::Unimplemented
+                Code::InvalidArgument
+                    | Code::FailedPrecondition
+                    | Code::PermissionDenied
+                    | Code::Unimplemented
             );
             assert_eq!(is_refusal(&Status::new(code, "")), want, "{code:?}");
         }

@@ -75,11 +75,7 @@ mod tests {
                 ledger.settle(*settled);
                 assert_eq!(ledger.floor(), *floor, "{name}: after {settled}");
             }
-            assert_eq!(
-                ledger.take(),
-                Some(taken + 1),
-                "{name}: numbers are never reused"
-            );
+            assert_eq!(ledger.take(), Some(taken + 1), "{name}: numbers are never reused");
         }
     }
 

@@ -163,7 +163,10 @@ impl Forwarder {
         };
         let mut open = false;
         for _ in 0..NUMBERS_MAX {
-            match self.drive(command, Some(&number), ready.take(), &mut open, deadline).await {
+            match self
+                .drive(command, Some(&number), ready.take(), &mut open, deadline)
+                .await
+            {
                 Next::Answer { index, outcome } => return self.show(index, outcome, &number, deadline).await,
                 Next::GiveUp(why) => return Err(why),
                 Next::Renumber | Next::Again => {
@@ -274,7 +277,9 @@ impl Forwarder {
             let client = ClientId(entropy::random_u128());
             let register = Command::RegisterClient { client };
             match self.drive(&register, None, None, &mut false, deadline).await {
-                Next::Answer { outcome: Some(Ok(_)), .. } => {
+                Next::Answer {
+                    outcome: Some(Ok(_)), ..
+                } => {
                     tracing::debug!(%client, "this replica is a client of the group");
                     self.numbers.registered(client);
                 }
@@ -308,6 +313,8 @@ impl Forwarder {
         let RequestId { client, sequence, .. } = number.request();
         let outcome = outcome.or_else(|| self.published.image().remembered(client, sequence));
         // Without one, the client was evicted while its number was open.
-        outcome.map(|outcome| (outcome, index)).ok_or(Unavailable::OutcomeUnknown)
+        outcome
+            .map(|outcome| (outcome, index))
+            .ok_or(Unavailable::OutcomeUnknown)
     }
 }

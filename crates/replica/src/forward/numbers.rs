@@ -120,7 +120,9 @@ mod tests {
         assert!(numbers.take().is_none());
         numbers.registered(ClientId(2));
         numbers.forgotten(&old);
-        let new = numbers.take().expect("an old number says nothing of a new client");
+        let new = numbers
+            .take()
+            .expect("an old number says nothing of a new client");
         assert_eq!((new.request().client, new.request().sequence), (ClientId(2), 1));
     }
 

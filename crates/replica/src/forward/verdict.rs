@@ -17,10 +17,7 @@ use crate::unavailable::Unavailable;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Attempt {
     /// The machine has answered; without an outcome when that was too large to travel.
-    Decided {
-        index: Index,
-        outcome: Option<Outcome>,
-    },
+    Decided { index: Index, outcome: Option<Outcome> },
     /// Whoever was asked said why not.
     Failed(Unavailable),
     /// It left, and nobody said what became of it.
@@ -31,10 +28,7 @@ pub(super) enum Attempt {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Next {
     /// It is decided.
-    Answer {
-        index: Index,
-        outcome: Option<Outcome>,
-    },
+    Answer { index: Index, outcome: Option<Outcome> },
     /// Ask again with the same number, at whoever leads then.
     Again,
     /// The number's client is unknown and the write was never executed: take another number.
@@ -132,9 +126,18 @@ mod tests {
     fn each_answer_has_its_consequence() {
         let accepted = || Ok(Reply::IdsAllocated { first: 1, count: 1 });
         let refused = || Err(Refusal::DatabaseLimit);
-        let evicted = || Err(Refusal::ClientUnknown { client: REQUEST.client });
+        let evicted = || {
+            Err(Refusal::ClientUnknown {
+                client: REQUEST.client,
+            })
+        };
         let other = || Err(Refusal::ClientUnknown { client: ClientId(9) });
-        let forgotten = || Err(Refusal::RequestForgotten { sequence: 5, floor: 6 });
+        let forgotten = || {
+            Err(Refusal::RequestForgotten {
+                sequence: 5,
+                floor: 6,
+            })
+        };
         let not_leader = || {
             Attempt::Failed(Unavailable::NotLeader {
                 term: Term(3),
@@ -148,11 +151,31 @@ mod tests {
         let failed = Attempt::Failed;
         // What was said; then what follows and whether it may have been executed: at first, and after an attempt was lost.
         let cases: Vec<(&str, Attempt, (Next, bool), Next)> = vec![
-            ("accepted", decided(accepted()), (answer(accepted()), false), answer(accepted())),
-            ("refused", decided(refused()), (answer(refused()), false), answer(refused())),
+            (
+                "accepted",
+                decided(accepted()),
+                (answer(accepted()), false),
+                answer(accepted()),
+            ),
+            (
+                "refused",
+                decided(refused()),
+                (answer(refused()), false),
+                answer(refused()),
+            ),
             ("evicted", decided(evicted()), (Next::Renumber, false), unknown()),
-            ("another client is unknown", decided(other()), (answer(other()), false), answer(other())),
-            ("forgotten", decided(forgotten()), (Next::Renumber, false), unknown()),
+            (
+                "another client is unknown",
+                decided(other()),
+                (answer(other()), false),
+                answer(other()),
+            ),
+            (
+                "forgotten",
+                decided(forgotten()),
+                (Next::Renumber, false),
+                unknown(),
+            ),
             (
                 "no room for the answer",
                 decided(Err(Refusal::ClientAnswersLimit)),
@@ -160,11 +183,31 @@ mod tests {
                 Next::Again,
             ),
             ("another leads", not_leader(), (Next::Again, false), Next::Again),
-            ("timed out", failed(Unavailable::TimedOut), (Next::Again, false), Next::Again),
-            ("unknown", failed(Unavailable::OutcomeUnknown), (Next::Again, true), Next::Again),
+            (
+                "timed out",
+                failed(Unavailable::TimedOut),
+                (Next::Again, false),
+                Next::Again,
+            ),
+            (
+                "unknown",
+                failed(Unavailable::OutcomeUnknown),
+                (Next::Again, true),
+                Next::Again,
+            ),
             ("lost", Attempt::Lost, (Next::Again, true), Next::Again),
-            ("overloaded", failed(overloaded()), (give_up(overloaded()), false), Next::Again),
-            ("too large", failed(too_large()), (give_up(too_large()), false), unknown()),
+            (
+                "overloaded",
+                failed(overloaded()),
+                (give_up(overloaded()), false),
+                Next::Again,
+            ),
+            (
+                "too large",
+                failed(too_large()),
+                (give_up(too_large()), false),
+                unknown(),
+            ),
             (
                 "stopped",
                 failed(Unavailable::Stopped),
@@ -185,7 +228,9 @@ mod tests {
     #[test]
     fn without_a_number_every_refusal_is_the_commands() {
         for refusal in [
-            Refusal::ClientUnknown { client: REQUEST.client },
+            Refusal::ClientUnknown {
+                client: REQUEST.client,
+            },
             Refusal::ClientAnswersLimit,
         ] {
             let said = judge(decided(Err(refusal.clone())), None, &mut false);
@@ -214,7 +259,12 @@ mod tests {
             ("nobody leads", false, &nobody, no_leader),
             ("somebody leads", false, &somebody, Unavailable::TimedOut),
             ("lost, nobody leads", true, &nobody, Unavailable::OutcomeUnknown),
-            ("lost, somebody leads", true, &somebody, Unavailable::OutcomeUnknown),
+            (
+                "lost, somebody leads",
+                true,
+                &somebody,
+                Unavailable::OutcomeUnknown,
+            ),
         ];
         for (name, open, leadership, want) in cases {
             assert_eq!(given_up(open, leadership), want, "{name}");

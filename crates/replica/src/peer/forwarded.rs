@@ -74,7 +74,9 @@ pub(crate) fn to_proposed(place: usize, said: Result<Proposed, Unavailable>) -> 
     use wire::propose_response::Result as Wire;
     let result = match said {
         Ok(Proposed { index, outcome }) => {
-            let answer = outcome.map(|outcome| encode_outcome(&outcome)).unwrap_or_default();
+            let answer = outcome
+                .map(|outcome| encode_outcome(&outcome))
+                .unwrap_or_default();
             Wire::Decided(wire::Decided {
                 index: index.0,
                 answer: if answer.len() > ANSWER_BYTES_MAX {
@@ -100,7 +102,8 @@ pub(crate) fn from_proposed(
     let place = usize::try_from(response.place).unwrap_or(usize::MAX);
     let said = match required(response.result, "result")? {
         Wire::Decided(wire::Decided { index, answer }) => {
-            let unreadable = || Status::invalid_argument("the answer cannot be read: is it of a later release?");
+            let unreadable =
+                || Status::invalid_argument("the answer cannot be read: is it of a later release?");
             let outcome = match answer.is_empty() {
                 true => None,
                 false => Some(decode_outcome(&answer).ok_or_else(unreadable)?),
@@ -124,7 +127,9 @@ pub(crate) fn to_read_index(said: Result<Index, Unavailable>) -> wire::ReadIndex
     wire::ReadIndexResponse { result: Some(result) }
 }
 
-pub(crate) fn from_read_index(response: wire::ReadIndexResponse) -> Result<Result<Index, Unavailable>, Status> {
+pub(crate) fn from_read_index(
+    response: wire::ReadIndexResponse,
+) -> Result<Result<Index, Unavailable>, Status> {
     use wire::read_index_response::Result as Wire;
     Ok(match required(response.result, "result")? {
         Wire::Index(index) => Ok(Index(index)),
@@ -195,7 +200,10 @@ mod tests {
             })
         };
         let cases = [
-            ("accepted", decided(Ok(Reply::IdsAllocated { first: 1, count: 2 }))),
+            (
+                "accepted",
+                decided(Ok(Reply::IdsAllocated { first: 1, count: 2 })),
+            ),
             ("refused", decided(Err(Refusal::DatabaseLimit))),
             (
                 "too large to travel",
@@ -234,6 +242,24 @@ mod tests {
             let index = said.map(|proposed| proposed.index);
             let read = from_read_index(to_read_index(index.clone())).expect(name);
             assert_eq!(read, index, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_large_is_left_out() {
+        let sizes = [
+            ("fits", ANSWER_BYTES_MAX / 2, true),
+            ("too large", ANSWER_BYTES_MAX, false),
+        ];
+        for (case, bytes, travels) in sizes {
+            let name = "x".repeat(bytes);
+            let said = Ok(Proposed {
+                index: Index(1),
+                outcome: Some(Err(Refusal::DatabaseNotFound { name })),
+            });
+            let (_, read) = from_proposed(to_proposed(0, said)).expect("complete");
+            let outcome = read.expect("decided").outcome;
+            assert_eq!(outcome.is_some(), travels, "{case}");
         }
     }
 

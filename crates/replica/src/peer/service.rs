@@ -354,7 +354,8 @@ impl Peer for PeerService {
     ) -> Result<Response<Self::ProposeStream>, Status> {
         let group = self.admit_member(&request)?;
         let proposals = forwarded::from_proposals(request.into_inner())?;
-        let answers = serve::propose(group, proposals).map(|(place, said)| Ok(forwarded::to_proposed(place, said)));
+        let answers =
+            serve::propose(group, proposals).map(|(place, said)| Ok(forwarded::to_proposed(place, said)));
         Ok(Response::new(Box::pin(answers)))
     }
 
