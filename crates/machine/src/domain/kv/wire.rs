@@ -81,15 +81,17 @@ pub(crate) fn txn_from_wire(txn: v1::KvTxn) -> Option<KvTxn> {
 
 fn txn_within(txn: v1::KvTxn, depth: usize) -> Option<KvTxn> {
     let depth = depth.checked_sub(1)?;
-    let ops = |ops: Vec<v1::KvOp>| ops.into_iter().map(|op| op_from_wire(op, depth)).collect();
+    let ops = |ops: Vec<v1::KvOp>| -> Option<Vec<_>> {
+        ops.into_iter().map(|op| op_from_wire(op, depth)).collect()
+    };
     Some(KvTxn {
         compares: txn
             .compares
             .into_iter()
             .map(compare_from_wire)
             .collect::<Option<_>>()?,
-        success: Option::<Vec<_>>::from(ops(txn.success))?,
-        failure: Option::<Vec<_>>::from(ops(txn.failure))?,
+        success: ops(txn.success)?,
+        failure: ops(txn.failure)?,
     })
 }
 
