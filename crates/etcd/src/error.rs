@@ -108,7 +108,7 @@ fn too_many_requests() -> Status {
 #[cfg(test)]
 mod tests {
     use quorate_replica::Leader;
-    use quorate_types::{ClientId, NodeId, Term};
+    use quorate_types::{NodeId, Term};
 
     use super::*;
 
@@ -145,7 +145,6 @@ mod tests {
 
     #[test]
     fn answers_of_no() {
-        let (client, sequence) = (ClientId(1), 2);
         table(&[
             (
                 refused(&Refusal::KvCompacted { floor: 3 }),
@@ -168,7 +167,10 @@ mod tests {
                 "etcdserver: requested lease not found",
             ),
             (
-                refused(&Refusal::RequestForgotten { client, sequence }),
+                refused(&Refusal::RequestForgotten {
+                    sequence: 1,
+                    floor: 2,
+                }),
                 Code::Unavailable,
                 "etcdserver: request timed out",
             ),
