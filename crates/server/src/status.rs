@@ -247,6 +247,11 @@ fn reason(refusal: &Refusal) -> v1::Reason {
         Refusal::ClientAnswersLimit => Reason::ClientAnswersLimit,
         Refusal::ClientLimit => Reason::ClientLimit,
         Refusal::FeatureLevel { .. } => Reason::FeatureLevel,
+        // They follow from none of these calls; who speaks etcd is told in etcd's words.
+        Refusal::KvCompacted { .. }
+        | Refusal::KvFutureRevision { .. }
+        | Refusal::KvKeyNotFound
+        | Refusal::KvLeaseNotFound { .. } => Reason::Unspecified,
     }
 }
 
