@@ -32,6 +32,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["quorate-types", "quorate-host", "quorate-api", "quorate-replica"],
     ),
     (
+        "quorate-etcd",
+        &["quorate-types", "quorate-api", "quorate-replica"],
+    ),
+    (
         "quorate-client",
         &["quorate-types", "quorate-host", "quorate-tls", "quorate-api"],
     ),
@@ -49,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "quorate-store",
             "quorate-replica",
             "quorate-server",
+            "quorate-etcd",
         ],
     ),
     (

@@ -12,12 +12,14 @@ const SERVICES: &[&str] = &[
 fn main() -> Result<(), Box<dyn Error>> {
     let protos = PathBuf::from("../../proto");
     println!("cargo::rerun-if-changed={}", protos.join("quorate/v1").display());
+    println!("cargo::rerun-if-changed={}", protos.join("etcd").display());
     println!("cargo::rerun-if-changed={}", protos.join("google").display());
 
     let mut files: Vec<String> = SERVICES
         .iter()
         .map(|name| format!("quorate/v1/{name}.proto"))
         .collect();
+    files.push("etcd/rpc.proto".to_owned());
     files.push("google/rpc/status.proto".to_owned());
     let descriptors = protox::compile(&files, [&protos])?;
 
@@ -25,6 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .btree_map(".")
+        // Keys and values go from the request into the state and from there into answers, uncopied.
+        .bytes(".etcdserverpb")
+        .bytes(".mvccpb")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,16 +1,31 @@
-//! The public gRPC interface: code generated from `proto/quorate/v1`, and the encoding of error details.
+//! The public gRPC interfaces: code generated from `proto/quorate/v1` and from `proto/etcd`, the encoding of error details,
+//! and how long a caller waits.
 //!
 //! Promises: what stands in the protos, nothing more. Left out on purpose: meaning. What a call does is decided in
-//! `quorate-machine`, how it is answered in `quorate-server`.
+//! `quorate-machine`, how it is answered in `quorate-server` and `quorate-etcd`.
 
 mod detail;
+mod timeout;
 
 pub use detail::{DetailError, decode_detail, decode_status, encode_status, status_with_detail};
+pub use timeout::timeout_of;
 
 /// Messages, clients and servers of package `quorate.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 pub mod v1 {
     tonic::include_proto!("quorate.v1");
+}
+
+/// Messages, clients and servers of etcd v3.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+
+/// Keys and events of etcd v3.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
 }
 
 mod google {

@@ -1,4 +1,4 @@
-//! Answers as they are remembered for clients that number their writes.
+//! Answers as they are remembered for clients that number their writes, and as they travel between replicas.
 //!
 //! Promises: an answer read back is the answer given. The bytes are replicated state, hence codes and names only.
 
@@ -8,6 +8,7 @@ use quorate_format::v1::answer::Outcome as Wire;
 use quorate_format::v1::{self, RefusalCode as Code};
 use quorate_types::{ClientId, Epoch};
 
+use crate::domain::kv;
 use crate::domain::root::Shard;
 use crate::entry::client_bytes;
 use crate::object_id::{CollectionId, DatabaseId, LeaseId, PartitionId};
@@ -16,7 +17,9 @@ use crate::refusal::{
 };
 use crate::reply::{Outcome, Reply};
 
-pub(crate) fn encode(outcome: &Outcome) -> Bytes {
+/// The bytes of an answer; never empty.
+#[must_use]
+pub fn encode(outcome: &Outcome) -> Bytes {
     let wire = match outcome {
         Ok(reply) => reply_to_wire(reply.clone()),
         Err(refusal) => Wire::Refusal(refusal_to_wire(refusal.clone())),
@@ -25,7 +28,8 @@ pub(crate) fn encode(outcome: &Outcome) -> Bytes {
 }
 
 /// `None` when the bytes are no answer, or one of a later release.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Outcome> {
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Outcome> {
     Some(match v1::Answer::decode(bytes).ok()?.outcome? {
         Wire::Refusal(refusal) => Err(refusal_from_wire(refusal)?),
         reply => Ok(reply_from_wire(reply)?),
@@ -68,6 +72,8 @@ fn reply_to_wire(reply: Reply) -> Wire {
         Reply::ClientRegistered => Wire::ClientRegistered(done),
         Reply::ClientsEvicted { count } => Wire::ClientsEvicted(counted(count)),
         Reply::FeatureLevelRaised { level } => Wire::FeatureLevelRaised(counted(level.into())),
+        Reply::Kv(reply) => Wire::Kv(kv::reply_to_wire(reply)),
+        Reply::KvCompacted { revision } => Wire::KvCompacted(counted(revision)),
     }
 }
 
@@ -102,6 +108,8 @@ fn reply_from_wire(wire: Wire) -> Option<Reply> {
         Wire::FeatureLevelRaised(v1::Counted { count }) => Reply::FeatureLevelRaised {
             level: u32::try_from(count).ok()?,
         },
+        Wire::Kv(reply) => Reply::Kv(kv::reply_from_wire(reply)?),
+        Wire::KvCompacted(v1::Counted { count }) => Reply::KvCompacted { revision: count },
     })
 }
 
@@ -198,6 +206,10 @@ fn refusal_to_wire(refusal: Refusal) -> v1::Refusal {
         Refusal::ClientAnswersLimit => of(Code::ClientAnswersLimit),
         Refusal::ClientLimit => of(Code::ClientLimit),
         Refusal::FeatureLevel { needs, has } => numbered(Code::FeatureLevel, needs.into(), has.into()),
+        Refusal::KvCompacted { floor } => numbered(Code::KvCompacted, 0, floor),
+        Refusal::KvFutureRevision { revision } => numbered(Code::KvFutureRevision, revision, 0),
+        Refusal::KvKeyNotFound => of(Code::KvKeyNotFound),
+        Refusal::KvLeaseNotFound { lease } => numbered(Code::KvLeaseNotFound, lease.cast_unsigned(), 0),
     }
 }
 
@@ -301,12 +313,24 @@ fn refusal_from_wire(wire: v1::Refusal) -> Option<Refusal> {
             needs: u32::try_from(number).ok()?,
             has: u32::try_from(bound).ok()?,
         },
+        Code::KvCompacted => Refusal::KvCompacted { floor: bound },
+        Code::KvFutureRevision => Refusal::KvFutureRevision { revision: number },
+        Code::KvKeyNotFound => Refusal::KvKeyNotFound,
+        Code::KvLeaseNotFound => Refusal::KvLeaseNotFound {
+            lease: number.cast_signed(),
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use quorate_types::Revision;
+
     use super::*;
+    use crate::domain::kv::{KeyRow, KvRanged, KvReply, KvResult, KvResultKind, KvTxnResult};
+    use crate::keyspace::Row;
 
     fn replies() -> Vec<Reply> {
         let shard = Shard {
@@ -348,7 +372,52 @@ mod tests {
             Reply::ClientRegistered,
             Reply::ClientsEvicted { count: 1 },
             Reply::FeatureLevelRaised { level: 2 },
+            Reply::Kv(kv_reply()),
+            Reply::KvCompacted { revision: 9 },
         ]
+    }
+
+    /// With a result of each kind, nested.
+    fn kv_reply() -> KvReply {
+        let row = |key: &'static str| KeyRow {
+            key: Bytes::from(key),
+            row: Arc::new(Row {
+                value: Bytes::from("v"),
+                create_revision: Revision(2),
+                mod_revision: Revision(3),
+                version: 2,
+                lease: -5,
+            }),
+        };
+        let at = |kind| KvResult {
+            revision: Revision(4),
+            kind,
+        };
+        let nested = KvTxnResult {
+            succeeded: false,
+            results: vec![
+                at(KvResultKind::Put { before: None }),
+                at(KvResultKind::Put {
+                    before: Some(row("a")),
+                }),
+                at(KvResultKind::Delete {
+                    deleted: 2,
+                    before: vec![row("a"), row("b")],
+                }),
+            ],
+        };
+        let ranged = KvRanged {
+            rows: vec![row("a")],
+            more: true,
+            count: 3,
+        };
+        KvReply {
+            revision: Revision(4),
+            result: KvTxnResult {
+                succeeded: true,
+                results: vec![at(KvResultKind::Range(ranged)), at(KvResultKind::Txn(nested))],
+            },
+        }
     }
 
     fn refusals() -> Vec<Refusal> {
@@ -419,6 +488,10 @@ mod tests {
             Refusal::ClientAnswersLimit,
             Refusal::ClientLimit,
             Refusal::FeatureLevel { needs: 2, has: 1 },
+            Refusal::KvCompacted { floor: 7 },
+            Refusal::KvFutureRevision { revision: 7 },
+            Refusal::KvKeyNotFound,
+            Refusal::KvLeaseNotFound { lease: -7 },
         ];
         for kind in NameKind::ALL {
             all.extend(NameRule::ALL.iter().map(|rule| Refusal::InvalidName {

@@ -80,6 +80,10 @@ pub(crate) fn state(state: &State) -> Result<(), Damage> {
         ("counts", tally == state.head.tally),
         ("digest of the rows", meta.digest() == meta.recomputed_digest()),
         (
+            "digest of etcd's rows",
+            state.user.rows().digest() == state.user.rows().recomputed_digest(),
+        ),
+        (
             "digest of the clients",
             clients.digest() == clients.recomputed_digest(),
         ),

@@ -350,6 +350,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_remembered_until_it_is_acknowledged() {
+        let mut log = registered();
+        let first = ids(&mut log, 1, 1);
+        assert_eq!(log.machine.image().remembered(C, 1), Some(first));
+        assert_eq!(log.machine.image().remembered(C, 2), None);
+        assert_eq!(log.machine.image().remembered(ClientId(1), 1), None);
+        assert!(ids(&mut log, 2, 2).is_ok());
+        assert_eq!(log.machine.image().remembered(C, 1), None, "below the floor");
+    }
+
+    #[test]
     fn a_refused_request_stays_refused_when_its_reason_is_gone() {
         let mut log = registered();
         assert!(log.apply(&create("books")).is_ok());

@@ -4,12 +4,14 @@
 //! business of [`crate::entry`].
 
 use bytes::Bytes;
-use quorate_types::{ClientId, Epoch};
+use quorate_types::{ClientId, Epoch, Index};
 
 use crate::clients::IdleClient;
+use crate::domain::kv::KvTxn;
 use crate::domain::root::{ConsistencyLevel, Properties, Schema};
 use crate::domain::session::Worker;
 use crate::entry;
+use crate::feature::{self, FEATURE_LEVEL_MAX};
 use crate::object_id::LeaseId;
 
 /// A change that is proposed. Anything else cannot enter the log: a read is no command.
@@ -64,6 +66,13 @@ pub enum Command {
     RaiseFeatureLevel {
         /// The level afterwards.
         level: u32,
+    },
+    /// A transaction on etcd's keyspace.
+    Kv(KvTxn),
+    /// Forgets the history of etcd's keyspace.
+    CompactKv {
+        /// The oldest revision that can still be read.
+        revision: u64,
     },
 }
 
@@ -249,8 +258,21 @@ impl Command {
         entry::encode(self, stamp_ms, request)
     }
 
+    /// Reads back what [`Self::encode`] wrote, but for the stamp. `None` when the bytes are no entry, or one that this
+    /// build cannot apply: in the log it would stop the replica.
+    #[must_use]
+    pub fn decode(entry: &[u8]) -> Option<(Self, Option<RequestId>)> {
+        let entry = entry::decode(Index(0), entry, FEATURE_LEVEL_MAX).ok()?;
+        let raises_too_far =
+            matches!(entry.command, Self::RaiseFeatureLevel { level } if level > FEATURE_LEVEL_MAX);
+        (!raises_too_far).then_some((entry.command, entry.request))
+    }
+
     /// The feature level that gives the command its meaning.
     pub(crate) fn feature_level(&self) -> u32 {
-        crate::feature::FIRST
+        match self {
+            Self::Kv(_) | Self::CompactKv { .. } => feature::KV,
+            _ => feature::FIRST,
+        }
     }
 }

@@ -8,6 +8,7 @@
 use quorate_types::ClientId;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::feature;
 use crate::keyspace::{KeyspaceTag, Row};
 use crate::state::State;
 
@@ -38,6 +39,19 @@ impl Input {
         self
     }
 
+    /// etcd's keyspace, which there is from its feature level on.
+    fn user(self, state: &State) -> Self {
+        if state.head.feature_level < feature::KV {
+            return self;
+        }
+        let user = state.user.rows();
+        self.number(u64::from(user.tag().number()))
+            .number(user.revision().0)
+            .wide(user.digest())
+            .number(user.history().floor().0)
+            .number(user.history().changes() as u64)
+    }
+
     fn digest(self) -> u128 {
         xxh3_128(&self.0)
     }
@@ -45,14 +59,17 @@ impl Input {
 
 /// A row of a keyspace.
 pub(crate) fn row(keyspace: KeyspaceTag, key: &[u8], row: &Row) -> u128 {
-    Input::new(b'r', 48 + key.len() + row.value.len())
+    let input = Input::new(b'r', 56 + key.len() + row.value.len())
         .number(u64::from(keyspace.number()))
         .bytes(key)
         .number(row.create_revision.0)
         .number(row.mod_revision.0)
         .number(row.version)
-        .bytes(&row.value)
-        .digest()
+        .bytes(&row.value);
+    match keyspace {
+        KeyspaceTag::Meta => input.digest(),
+        KeyspaceTag::User => input.number(row.lease.cast_unsigned()).digest(),
+    }
 }
 
 /// A registered client, without its answers.
@@ -91,6 +108,7 @@ pub(crate) fn content(state: &State) -> u128 {
         .number(state.head.last_epoch)
         .number(u64::from(state.head.feature_level))
         .wide(state.clients.digest())
+        .user(state)
         .digest()
 }
 
@@ -110,5 +128,6 @@ pub(crate) fn state(state: &State) -> u128 {
         .number(u64::from(state.position.is_some()))
         .number(state.position.map_or(0, |index| index.0))
         .wide(state.clients.digest())
+        .user(state)
         .digest()
 }

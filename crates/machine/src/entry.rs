@@ -14,6 +14,7 @@ use crate::command::{
     CreateCollection, CreateDatabase, CreatePartition, DropAlias, DropCollection, DropDatabase,
     DropPartition, OpenSession, RenameCollection, RequestId,
 };
+use crate::domain::kv;
 use crate::domain::root::{ConsistencyLevel, Schema};
 use crate::domain::session::Worker;
 use crate::fault::Fault;
@@ -166,6 +167,8 @@ fn to_wire(command: &Command) -> Wire {
             })
         }
         Command::RaiseFeatureLevel { level } => Wire::RaiseFeatureLevel(v1::RaiseFeatureLevel { level }),
+        Command::Kv(txn) => Wire::Kv(kv::txn_to_wire(txn)),
+        Command::CompactKv { revision } => Wire::CompactKv(v1::CompactKv { revision }),
     }
 }
 
@@ -257,6 +260,8 @@ fn from_wire(wire: Wire) -> Result<Command, &'static str> {
             }
         }
         Wire::RaiseFeatureLevel(v1::RaiseFeatureLevel { level }) => Command::RaiseFeatureLevel { level },
+        Wire::Kv(txn) => Command::Kv(kv::txn_from_wire(txn).ok_or("a transaction")?),
+        Wire::CompactKv(v1::CompactKv { revision }) => Command::CompactKv { revision },
     })
 }
 
@@ -290,6 +295,17 @@ mod tests {
         let entry = decode(&command.encode(1234, Some(request))).expect("just encoded");
         assert_eq!((entry.stamp_ms, entry.feature_level), (1234, 1));
         assert_eq!((entry.request, entry.command), (Some(request), command));
+    }
+
+    #[test]
+    fn what_another_replica_hands_over_is_read_back_or_refused() {
+        let command = Command::AllocateIds(AllocateIds { count: 7 });
+        let entry = command.encode(1234, None);
+        assert_eq!(Command::decode(&entry), Some((command, None)));
+        let later = Command::RaiseFeatureLevel { level: 99 }.encode(0, None);
+        for bytes in [&b""[..], &b"\x09"[..], &entry[..entry.len() - 1], &later[..]] {
+            assert_eq!(Command::decode(bytes), None, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!
 //! Levels:
 //! - 1 (2026-11-21): the catalog, sessions, ids, clients.
+//! - 2 (2026-11-21): etcd's keyspace.
 
 use crate::fault::Fault;
 use crate::refusal::Refusal;
@@ -17,8 +18,11 @@ use quorate_types::Index;
 /// The level of a new cluster's first entry.
 pub(crate) const FIRST: u32 = 1;
 
+/// From here on there is etcd's keyspace.
+pub(crate) const KV: u32 = 2;
+
 /// The highest level that this binary knows.
-pub const FEATURE_LEVEL_MAX: u32 = 1;
+pub const FEATURE_LEVEL_MAX: u32 = KV;
 
 /// Stops the replica when an entry is of a level that this binary does not know: it cannot guess what the others decide.
 pub(crate) fn check_known(index: Index, needs: u32, known: u32) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use quorate_types::{ClientId, Epoch, Index, LogTime, Revision};
 
 use crate::audit::{self, Damage};
 use crate::clients::IdleClient;
+use crate::domain::kv::{KvRange, KvRanged};
 use crate::domain::root::{Alias, Collection, Database, Partition, alias, collection, database, partition};
 use crate::domain::session::{self, Session, WorkerKind};
 use crate::keyspace::{Compacted, HistoryIter};
@@ -16,9 +17,10 @@ use crate::lease::{self, Lease};
 use crate::object_id::{CollectionId, LeaseId};
 use crate::page::{Page, PageRequest};
 use crate::refusal::Refusal;
+use crate::reply::Outcome;
 use crate::resource::{Resource, ResourceKind};
 use crate::state::State;
-use crate::{digest, snapshot};
+use crate::{answer, digest, snapshot};
 
 /// See the module. A clone costs the same whatever the size.
 #[derive(Debug, Clone)]
@@ -43,7 +45,7 @@ pub struct Counts {
     pub clients: u64,
     /// Answers remembered for them.
     pub answers: u64,
-    /// Rows of all tables.
+    /// Rows of all tables, and etcd's keys.
     pub rows: u64,
     /// Bytes of all keys and values.
     pub row_bytes: u64,
@@ -107,7 +109,11 @@ impl Image {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let State {
-            meta, head, clients, ..
+            meta,
+            user,
+            head,
+            clients,
+            ..
         } = &self.state;
         Counts {
             databases: head.tally.databases,
@@ -117,9 +123,9 @@ impl Image {
             sessions: head.tally.sessions,
             clients: clients.len() as u64,
             answers: clients.answers() as u64,
-            rows: meta.len() as u64,
-            row_bytes: meta.bytes(),
-            history_changes: meta.history().changes() as u64,
+            rows: (meta.len() + user.rows().len()) as u64,
+            row_bytes: meta.bytes() + user.rows().bytes(),
+            history_changes: (meta.history().changes() + user.rows().history().changes()) as u64,
         }
     }
 }
@@ -258,11 +264,40 @@ impl Image {
         self.state.clients.get(client).is_some()
     }
 
+    /// The remembered answer to a numbered write; `None` when there is none, or its client has acknowledged it.
+    #[must_use]
+    pub fn remembered(&self, client: ClientId, sequence: u64) -> Option<Outcome> {
+        answer::decode(self.state.clients.get(client)?.answers.get(&sequence)?)
+    }
+
     /// Clients that the leader should evict: idle for too long by log time, and the least recently used above the limit.
     /// At most as many as one command may evict. O(clients), so not for every entry.
     #[must_use]
     pub fn clients_to_evict(&self) -> Vec<IdleClient> {
         self.state.clients.to_evict(self.state.log_time)
+    }
+}
+
+/// etcd's keyspace.
+impl Image {
+    /// Answers a range, at the present or at an older revision.
+    ///
+    /// # Errors
+    /// A refusal when the revision is compacted or a future one.
+    pub fn kv_range(&self, range: &KvRange) -> Result<KvRanged, Refusal> {
+        self.state.user.range(range)
+    }
+
+    /// Its revision.
+    #[must_use]
+    pub fn kv_revision(&self) -> Revision {
+        self.state.user.revision()
+    }
+
+    /// The oldest revision that can be read; 0 while nothing was compacted.
+    #[must_use]
+    pub fn kv_compacted(&self) -> Revision {
+        self.state.user.compacted()
     }
 }
 

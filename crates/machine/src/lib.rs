@@ -34,13 +34,19 @@ mod snapshot;
 mod state;
 mod table;
 mod txn;
+mod user;
 
+pub use answer::{decode as decode_outcome, encode as encode_outcome};
 pub use audit::Damage;
 pub use clients::IdleClient;
 pub use command::{
     AllocateIds, AlterAlias, AlterCollection, AlterDatabase, CloseSession, Command, CreateAlias,
     CreateCollection, CreateDatabase, CreatePartition, DropAlias, DropCollection, DropDatabase,
     DropPartition, OpenSession, RenameCollection, RequestId,
+};
+pub use domain::kv::{
+    KV_NESTING_MAX, KeyRow, KvCompare, KvDelete, KvOp, KvOperand, KvOrder, KvPut, KvRange, KvRanged,
+    KvRelation, KvReply, KvResult, KvResultKind, KvTarget, KvTxn, KvTxnResult,
 };
 pub use domain::root::{
     Alias, Collection, ConsistencyLevel, DEFAULT_DATABASE, DEFAULT_PARTITION, DataType, Database,

@@ -11,7 +11,7 @@ use quorate_types::{Index, LogTime};
 use crate::clients::Admission;
 use crate::command::Command;
 use crate::domain::root::{alias, collection, database, partition};
-use crate::domain::{id, session};
+use crate::domain::{id, kv, session};
 use crate::entry::{self, Entry};
 use crate::fault::Fault;
 use crate::feature::{self, FEATURE_LEVEL_MAX};
@@ -139,6 +139,9 @@ impl Machine {
         let effects = txn.finish();
         self.state.head = effects.head;
         self.state.clients = effects.clients;
+        if let Some(user) = effects.user {
+            self.state.user = user;
+        }
         Applied {
             outcome: Ok(reply),
             change_set: self.state.meta.commit(effects.writes),
@@ -169,6 +172,8 @@ fn decide(txn: &mut Txn<'_>, command: &Command) -> Outcome {
         Command::RaiseFeatureLevel { level } => feature::raise(txn, *level),
         Command::RegisterClient { client } => txn.clients.register(*client, txn.log_time),
         Command::EvictClients { clients } => txn.clients.evict(clients),
+        Command::Kv(command) => kv::run(txn, command),
+        Command::CompactKv { revision } => kv::compact(txn, *revision),
     }
 }
 
@@ -208,7 +213,10 @@ mod tests {
         assert!(machine.skip(Index(0)).is_ok());
         assert!(machine.apply(Index(1), &entry).is_ok());
         let before = machine.image();
-        let raise = Command::RaiseFeatureLevel { level: 2 }.encode(9, None);
+        let raise = Command::RaiseFeatureLevel {
+            level: FEATURE_LEVEL_MAX + 1,
+        }
+        .encode(9, None);
         let faults = [
             machine.apply(Index(1), &entry),
             machine.apply(Index(3), &entry),

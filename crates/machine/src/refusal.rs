@@ -275,6 +275,18 @@ pub enum Refusal {
 
     #[error("this needs feature level {needs}, and the cluster is at {has}")]
     FeatureLevel { needs: u32, has: u32 },
+
+    #[error("the revision is compacted; the oldest that can be read is {floor}")]
+    KvCompacted { floor: u64 },
+
+    #[error("revision {revision} is a future one; read without a revision to get the present one")]
+    KvFutureRevision { revision: u64 },
+
+    #[error("the key does not exist, so there is nothing to keep; put it with a value and a lease")]
+    KvKeyNotFound,
+
+    #[error("there is no lease {lease:016x}; grant it first")]
+    KvLeaseNotFound { lease: i64 },
 }
 
 fn of_field(field: &str) -> String {
@@ -338,7 +350,11 @@ impl Refusal {
             | Self::RequestForgotten { .. }
             | Self::ClientAnswersLimit
             | Self::ClientLimit
-            | Self::FeatureLevel { .. } => 0,
+            | Self::FeatureLevel { .. }
+            | Self::KvCompacted { .. }
+            | Self::KvFutureRevision { .. }
+            | Self::KvKeyNotFound
+            | Self::KvLeaseNotFound { .. } => 0,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use quorate_types::Epoch;
 
+use crate::domain::kv::KvReply;
 use crate::domain::root::Shard;
 use crate::object_id::{CollectionId, DatabaseId, LeaseId, PartitionId};
 use crate::refusal::Refusal;
@@ -65,5 +66,10 @@ pub enum Reply {
     },
     FeatureLevelRaised {
         level: u32,
+    },
+    Kv(KvReply),
+    /// The oldest revision that can be read now.
+    KvCompacted {
+        revision: u64,
     },
 }

@@ -6,12 +6,15 @@ use quorate_types::{Index, LogTime, Revision};
 use crate::clients::Clients;
 use crate::feature;
 use crate::keyspace::{Keyspace, KeyspaceTag};
+use crate::user::User;
 
 /// Everything that a replica's log has decided.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     /// Typed rows.
     pub(crate) meta: Keyspace,
+    /// etcd's keys. Empty below their feature level.
+    pub(crate) user: User,
     /// What transactions count beside the rows.
     pub(crate) head: Head,
     /// Clients that number their writes.
@@ -52,7 +55,8 @@ impl State {
     /// Without rows, not even the default database.
     pub(crate) fn empty() -> Self {
         Self {
-            meta: Keyspace::new(KeyspaceTag::Meta, Revision(0)),
+            meta: Keyspace::new(KeyspaceTag::Meta, Revision(0), Revision(1)),
+            user: User::new(),
             head: Head {
                 last_id: 0,
                 last_epoch: 0,

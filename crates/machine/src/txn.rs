@@ -15,6 +15,7 @@ use crate::clients::Clients;
 use crate::keyspace::{Keyspace, Write};
 use crate::state::{Head, State};
 use crate::table::Rows;
+use crate::user::User;
 
 /// See the module.
 pub(crate) struct Txn<'a> {
@@ -25,6 +26,10 @@ pub(crate) struct Txn<'a> {
     pub(crate) head: Head,
     /// The clients as they will be.
     pub(crate) clients: Clients,
+    /// etcd's keys as they were.
+    user_before: &'a User,
+    /// etcd's keys as they will be, once a command has asked for them.
+    user: Option<User>,
     /// The log time of the command.
     pub(crate) log_time: LogTime,
 }
@@ -35,6 +40,8 @@ pub(crate) struct Effects {
     pub(crate) writes: Vec<Write>,
     pub(crate) head: Head,
     pub(crate) clients: Clients,
+    /// Absent when no command asked for them.
+    pub(crate) user: Option<User>,
 }
 
 impl<'a> Txn<'a> {
@@ -44,6 +51,8 @@ impl<'a> Txn<'a> {
             writes: BTreeMap::new(),
             head: state.head,
             clients: state.clients.clone(),
+            user_before: &state.user,
+            user: None,
             log_time: state.log_time,
         }
     }
@@ -65,6 +74,11 @@ impl<'a> Txn<'a> {
         next
     }
 
+    /// etcd's keys, to be read and changed: the changes are of one revision.
+    pub(crate) fn user(&mut self) -> &mut User {
+        self.user.get_or_insert_with(|| self.user_before.clone())
+    }
+
     /// Buffers a write; `None` deletes.
     pub(crate) fn write(&mut self, key: Bytes, value: Option<Bytes>) {
         let place = self.writes.len();
@@ -79,10 +93,15 @@ impl<'a> Txn<'a> {
         let mut writes: Vec<_> = self.writes.into_iter().collect();
         writes.sort_unstable_by_key(|(_, (place, _))| *place);
         let writes = writes.into_iter().map(|(key, (_, value))| (key, value));
+        let mut user = self.user;
+        if let Some(user) = &mut user {
+            user.close();
+        }
         Effects {
             writes: writes.collect(),
             head: self.head,
             clients: self.clients,
+            user,
         }
     }
 }

@@ -222,7 +222,8 @@ impl Builder {
             None => clients,
         };
         let listeners = quorate_server::Listeners { clients, http };
-        let server = Server::start(replica.clone(), listeners, self.options);
+        let etcd = quorate_etcd::routes(replica.clone());
+        let server = Server::start(replica.clone(), listeners, self.options, etcd);
         tracing::info!(name = %entry.name, clients = entry.client_address, "the replica has started");
         let mut tasks = JoinSet::new();
         if let Some(tls) = tls {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
 use quorate_types::limits::READS_WAITING_MAX;
-use quorate_types::{NodeId, Term};
+use quorate_types::{Index, NodeId, Term};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,16 @@ use crate::unavailable::Unavailable;
 /// While nobody leads, waiting reads look again at least this often.
 const HOLD_RECHECK: Duration = Duration::from_millis(5);
 
-type Passed = oneshot::Sender<Result<Term, Unavailable>>;
+type Passed = oneshot::Sender<Result<Passage, Unavailable>>;
+
+/// What a barrier proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Passage {
+    /// The term in which this replica led.
+    pub(crate) term: Term,
+    /// A state that has applied this index is new enough for the reads that waited, here or at any other replica.
+    pub(crate) index: Index,
+}
 
 /// Asks for barriers; cheap to clone.
 #[derive(Clone)]
@@ -57,8 +66,7 @@ impl Barrier {
     }
 
     /// Waits until this replica is proven to lead at a moment after this call, and has applied what was committed then.
-    /// Gives the term in which it led.
-    pub(crate) async fn pass(&self, deadline: Instant) -> Result<Term, Unavailable> {
+    pub(crate) async fn pass(&self, deadline: Instant) -> Result<Passage, Unavailable> {
         let (passed, outcome) = oneshot::channel();
         match self.waiting.try_send(passed) {
             Ok(()) => {}
@@ -115,11 +123,16 @@ impl BarrierTask {
     }
 
     /// One round, repeated through an election. Returns early when all its readers have given up.
-    async fn confirm(&mut self, round: &mut Vec<Passed>) -> Result<Term, Unavailable> {
+    async fn confirm(&mut self, round: &mut Vec<Passed>) -> Result<Passage, Unavailable> {
         loop {
             match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
                 // A read id is of the leader's own term: its first entry is part of it.
-                Ok(read) => return Ok(Term(read.committed_leader_id().term)),
+                Ok(read) => {
+                    return Ok(Passage {
+                        term: Term(read.committed_leader_id().term),
+                        index: Index(read.index()),
+                    });
+                }
                 Err(RaftError::Fatal(_)) => return Err(Unavailable::Stopped),
                 Err(RaftError::APIError(error)) => {
                     let leadership = self.leadership.borrow_and_update().clone();

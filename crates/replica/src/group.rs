@@ -22,7 +22,8 @@ use crate::failover::observed::Observed;
 use crate::failover::timeline::Timeline;
 use crate::failover::transfer::{TransferTask, Transfers};
 use crate::fault::{Fault, Faults};
-use crate::leadership::LeadershipTask;
+use crate::forward::{self, Forwarder};
+use crate::leadership::{Leadership, LeadershipTask};
 use crate::membership::task::{Members, MembersTask};
 use crate::peer::client::Peers;
 use crate::peer::service::reign_of;
@@ -48,6 +49,8 @@ pub(crate) struct Group {
     pub(crate) members: Members,
     /// The newest reign whose first entry is applied here.
     pub(crate) applied_reigns: watch::Receiver<Option<crate::failover::Reign>>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) forwarder: Forwarder,
 }
 
 impl Group {
@@ -139,6 +142,18 @@ impl Parts {
         let (barrier, barrier_task) =
             Barrier::new(me, raft.clone(), leadership.clone(), isolated.subscribe());
         work.spawn(barrier_task.run(stop()));
+        let (forwarder, forward_tasks) = Forwarder::new(forward::Parts {
+            me,
+            published: published.clone(),
+            proposer: proposer.clone(),
+            barrier: barrier.clone(),
+            peers: Arc::clone(&peers),
+            members: members.clone(),
+            leadership: leadership.clone(),
+            clock: Arc::clone(clock),
+            stop: stop(),
+        });
+        work.spawn(forward_tasks.run());
         let leadership_task = LeadershipTask {
             me,
             raft: raft.clone(),
@@ -175,7 +190,7 @@ impl Parts {
             members: members.clone(),
             leases: Arc::clone(&leases),
         };
-        work.spawn(duties.run(leadership, stop()));
+        work.spawn(duties.run(leadership.clone(), stop()));
         let compare = digests::compare(
             me,
             Arc::clone(&digests),
@@ -208,6 +223,8 @@ impl Parts {
             sessions,
             members: member_changes,
             applied_reigns,
+            leadership,
+            forwarder,
         })
     }
 }

@@ -6,6 +6,7 @@
 //!   each request id; when no answer can be given, [`Unavailable`] says whether the command can have been executed.
 //! - [`Replica::read`]: a state that includes everything acknowledged anywhere before the call. [`Replica::read_stale`]
 //!   is another method with another name.
+//! - [`Replica::propose_anywhere`] and [`Replica::read_anywhere`]: the same at any replica, forwarded to the leader.
 //! - [`Replica::watch`]: every accepted change, once, in order, resumable on any replica.
 //! - [`Replica::leadership`]: who leads. When a leader's process dies, another leads within milliseconds; see
 //!   [`failover`](self) in ARCHITECTURE.md for how, and for why that cannot cost data.
@@ -23,6 +24,7 @@ mod ending;
 mod failover;
 mod fault;
 mod formation;
+mod forward;
 mod group;
 mod leadership;
 mod liveness;
@@ -35,6 +37,7 @@ mod published;
 mod raft;
 mod recover;
 mod replica;
+mod room;
 mod start;
 mod status;
 mod unavailable;

@@ -17,9 +17,9 @@ use openraft::errors::{ClientWriteError, Fatal, ForwardReason};
 use openraft::raft::WriteResult;
 use quorate_host::Clock;
 use quorate_machine::{Command, Outcome, RequestId};
-use quorate_types::limits::{COMMAND_BYTES_MAX, PROPOSAL_BYTES_IN_FLIGHT_MAX, PROPOSALS_IN_FLIGHT_MAX};
-use quorate_types::{NodeId, Revision};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use quorate_types::limits::PROPOSALS_IN_FLIGHT_MAX;
+use quorate_types::{Index, NodeId, Revision};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::leadership::Leadership;
 use crate::metrics::Metrics;
 use crate::raft::types::{Applied, CommandBytes, Raft, TypeConfig};
+use crate::room::Room;
 use crate::unavailable::Unavailable;
 
 /// Proposals that go to Raft in one message. More concurrency than this does not make a flush cheaper.
@@ -44,14 +45,15 @@ pub struct Decided {
     pub outcome: Outcome,
     /// The metadata's revision after it.
     pub revision: Revision,
+    /// Where the command stands in the log: a replica that has applied this index shows its effect.
+    pub index: Index,
 }
 
 /// Takes proposals; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Proposer {
     queue: mpsc::Sender<Queued>,
-    count: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
+    room: Room,
     /// True while this replica leads and no majority answers it.
     isolated: watch::Receiver<bool>,
     clock: Arc<dyn Clock>,
@@ -86,8 +88,7 @@ impl Proposer {
         let (queue, receiver) = mpsc::channel(PROPOSALS_IN_FLIGHT_MAX);
         let proposer = Self {
             queue,
-            count: Arc::new(Semaphore::new(PROPOSALS_IN_FLIGHT_MAX)),
-            bytes: Arc::new(Semaphore::new(PROPOSAL_BYTES_IN_FLIGHT_MAX)),
+            room: Room::new("proposals in flight"),
             isolated,
             clock,
             metrics,
@@ -112,7 +113,16 @@ impl Proposer {
         request: Option<RequestId>,
         deadline: Instant,
     ) -> Result<Decided, Unavailable> {
-        let entry = command.encode(self.clock.unix_ms(), request);
+        self.propose_entry(command.encode(self.clock.unix_ms(), request), deadline)
+            .await
+    }
+
+    /// Proposes a command that this replica has encoded and stamped already.
+    pub(crate) async fn propose_entry(
+        &self,
+        entry: Bytes,
+        deadline: Instant,
+    ) -> Result<Decided, Unavailable> {
         let started = Instant::now();
         let decided = self.enqueue(entry, deadline).await;
         self.metrics.proposed(started.elapsed(), &decided);
@@ -120,10 +130,7 @@ impl Proposer {
     }
 
     async fn enqueue(&self, entry: Bytes, deadline: Instant) -> Result<Decided, Unavailable> {
-        if entry.len() > COMMAND_BYTES_MAX {
-            return Err(Unavailable::TooLarge { bytes: entry.len() });
-        }
-        let _permits = self.admit(entry.len())?;
+        let _place = self.room.admit(entry.len())?;
         let (outcome, decided) = oneshot::channel();
         if self
             .queue
@@ -151,20 +158,8 @@ impl Proposer {
         Ok(Decided {
             outcome,
             revision: applied.revision,
+            index: applied.index,
         })
-    }
-
-    /// Room for one more proposal of `bytes`, held until its outcome is known.
-    fn admit(&self, bytes: usize) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Unavailable> {
-        let bytes = u32::try_from(bytes).map_err(|_| Unavailable::TooLarge { bytes })?;
-        let one = Arc::clone(&self.count).try_acquire_owned();
-        let all = Arc::clone(&self.bytes).try_acquire_many_owned(bytes);
-        match (one, all) {
-            (Ok(one), Ok(all)) => Ok((one, all)),
-            _ => Err(Unavailable::Overloaded {
-                what: "proposals in flight",
-            }),
-        }
     }
 }
 

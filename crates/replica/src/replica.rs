@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_host::entropy;
-use quorate_machine::{Command, Image, RequestId};
+use quorate_machine::{Command, Image, Outcome, RequestId};
 use quorate_store::Store;
-use quorate_types::{BootId, Member, NodeId, Revision, Term};
+use quorate_types::{BootId, ClusterId, Index, Member, NodeId, Revision, Term};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -176,12 +176,36 @@ impl Replica {
         Ok(group.published.image())
     }
 
+    /// Proposes a command wherever the leader is, and waits until its outcome is known and can be seen at this replica.
+    /// Gives the outcome and the command's index in the log. It never acts twice, also when the leader changes meanwhile;
+    /// while nobody leads it waits, until `deadline`.
+    ///
+    /// # Errors
+    /// [`Unavailable`] says whether the command can have been executed. It has no request id to repeat it with: after an
+    /// unknown outcome, look. A refusal is not an error but an outcome.
+    pub async fn propose_anywhere(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<(Outcome, Index), Unavailable> {
+        self.group()?.forwarder.propose(&command, deadline).await
+    }
+
+    /// A state that includes everything acknowledged anywhere before this call, at any replica; while nobody leads it
+    /// waits, until `deadline`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn read_anywhere(&self, deadline: Instant) -> Result<Image, Unavailable> {
+        self.group()?.forwarder.read(deadline).await
+    }
+
     /// Proves that this replica led at a moment after this call, by an exchange with a majority, and gives the term.
     ///
     /// # Errors
     /// [`Unavailable`]: another leads, or no majority answered before `deadline`.
     pub async fn confirm_leadership(&self, deadline: Instant) -> Result<Term, Unavailable> {
-        self.group()?.barrier.pass(deadline).await
+        Ok(self.group()?.barrier.pass(deadline).await?.term)
     }
 
     /// Whatever state this replica has.
@@ -202,6 +226,13 @@ impl Replica {
     /// [`Unavailable`].
     pub fn watch(&self, from: Revision) -> Result<Watcher, Unavailable> {
         self.group()?.hub.watch(from)
+    }
+
+    /// The cluster, and this replica's id in it; `None` until it is part of one.
+    #[must_use]
+    pub fn identity(&self) -> Option<(ClusterId, NodeId)> {
+        let identity = &self.inner.formed.group()?.identity;
+        Some((identity.cluster, identity.node))
     }
 
     /// Who leads, now and from now on.

@@ -7,8 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -18,7 +16,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use tower::ServiceExt;
 
 use crate::accept::accept;
 use crate::http;
@@ -30,7 +27,6 @@ use crate::limits::{
 use crate::preface;
 use crate::service::Services;
 use crate::session::attachments::Attachments;
-use crate::status;
 
 /// How long [`Server::close`] waits for tasks that were told to end.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,9 +72,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `replica` on `listeners`. Must be called in a tokio runtime.
+    /// Serves `replica` on `listeners`, and `beside` the services of `quorate.v1` those of other packages, which answer with
+    /// errors of their own kind. Must be called in a tokio runtime.
     #[must_use]
-    pub fn start(replica: Replica, listeners: Listeners, options: Options) -> Self {
+    pub fn start(replica: Replica, listeners: Listeners, options: Options, beside: Routes) -> Self {
         let server = Self {
             options,
             ending: CancellationToken::new(),
@@ -98,7 +95,7 @@ impl Server {
         tasks.spawn(end_on_fault(replica.clone(), server.ending.clone()));
 
         let connections = Connections {
-            routes: services.routes(),
+            routes: services.routes(beside),
             tasks: server.clients.clone(),
             draining: server.draining.clone(),
             cut: server.cut.clone(),
@@ -203,8 +200,7 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_EVERY);
-        let service = ServiceExt::<Request<Incoming>>::map_response(self.routes, status::explained);
-        let service = TowerToHyperService::new(service);
+        let service = TowerToHyperService::new(self.routes);
         let connection = builder.serve_connection(TokioIo::new(greeted), service);
         let mut connection = Box::pin(connection);
         let served = tokio::select! {

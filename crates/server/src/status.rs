@@ -11,7 +11,6 @@ use quorate_replica::machine::Refusal;
 use quorate_replica::{Leadership, MemberError, TransferError, Unavailable};
 use quorate_types::Term;
 use quorate_types::limits::REQUEST_BYTES_MAX;
-use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::convert::Malformed;
@@ -181,7 +180,7 @@ pub(crate) fn unreadable(status: &Status) -> Option<Status> {
 
 /// Gives a detail to what tonic answers by itself before one of our handlers is called: a request that is too large or
 /// that is no message. Nothing was executed then.
-pub(crate) fn explained(response: Response<Body>) -> Response<Body> {
+pub(crate) fn explained<B: Default>(response: Response<B>) -> Response<B> {
     let headers = response.headers();
     if headers.contains_key("quorate-outcome") || !headers.contains_key("grpc-status") {
         return response;
@@ -248,6 +247,11 @@ fn reason(refusal: &Refusal) -> v1::Reason {
         Refusal::ClientAnswersLimit => Reason::ClientAnswersLimit,
         Refusal::ClientLimit => Reason::ClientLimit,
         Refusal::FeatureLevel { .. } => Reason::FeatureLevel,
+        // They follow from none of these calls; who speaks etcd is told in etcd's words.
+        Refusal::KvCompacted { .. }
+        | Refusal::KvFutureRevision { .. }
+        | Refusal::KvKeyNotFound
+        | Refusal::KvLeaseNotFound { .. } => Reason::Unspecified,
     }
 }
 

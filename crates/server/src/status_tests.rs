@@ -6,6 +6,7 @@ use quorate_replica::machine::{
     AliasConflict, CollectionId, FixedPartition, LeaseId, NameKind, NameRule, ParameterRule, SchemaRule,
 };
 use quorate_types::{ClientId, Epoch, NodeId};
+use tonic::body::Body;
 
 use super::*;
 
@@ -380,7 +381,7 @@ fn what_tonic_says_by_itself_gets_a_detail_and_the_rest_is_left_alone() {
         (Status::not_found("no such service"), Code::NotFound, false),
     ];
     for (status, code, has_detail) in cases {
-        let response = explained(status.clone().into_http());
+        let response = explained::<Body>(status.clone().into_http());
         let got = Status::from_header_map(response.headers()).expect("a status");
         assert_eq!(got.code(), code, "{status:?}");
         assert_eq!(

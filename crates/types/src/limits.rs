@@ -21,6 +21,9 @@ pub const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const PROPOSALS_IN_FLIGHT_MAX: usize = 16_384;
 /// Bytes of proposals that wait for their outcome at one replica; more are refused as overloaded.
 pub const PROPOSAL_BYTES_IN_FLIGHT_MAX: usize = 64 * 1024 * 1024;
+/// Clients of the machine that one replica is at most, to number the writes that it passes on for clients which know no
+/// redirect. Each bears almost [`CLIENT_ANSWERS_MAX`] writes in flight.
+pub const FORWARDING_CLIENTS_MAX: usize = 16;
 /// Reads that wait for one barrier at one replica; more are refused as overloaded.
 pub const READS_WAITING_MAX: usize = 65_536;
 

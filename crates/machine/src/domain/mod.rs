@@ -4,5 +4,6 @@
 //! another's rows calls its functions, never its tables.
 
 pub(crate) mod id;
+pub(crate) mod kv;
 pub(crate) mod root;
 pub(crate) mod session;

@@ -1,9 +1,10 @@
 //! The latest changes of a keyspace, for watchers that resume, at whatever replica.
 //!
-//! Promises: every change set from the floor on is here, each whole; the floor rises only when a limit forces it, at the
-//! same commit on every replica, because the limits count what is applied and nothing else. Bounded by
-//! [`WATCH_HISTORY_CHANGES`] and [`WATCH_HISTORY_BYTES`]; the newest set stays even if it alone is above them, so that a
-//! watcher which is up to date never finds its next change compacted.
+//! Promises: every change set from the floor on is here, each whole; the floor rises only when a limit or a command
+//! forces it, at the same entry on every replica, because the limits count what is applied and nothing else. What is
+//! trimmed is bounded by [`WATCH_HISTORY_CHANGES`] and [`WATCH_HISTORY_BYTES`]; the newest set stays even if it alone is
+//! above them, so that a watcher which is up to date never finds its next change compacted. etcd's history is not trimmed
+//! but forgotten, when a client says so.
 
 use std::fmt;
 use std::sync::Arc;
@@ -73,6 +74,10 @@ impl History {
 
     pub(super) fn push(&mut self, set: Arc<ChangeSet>) {
         self.add(set);
+    }
+
+    /// Keeps to the limits.
+    pub(super) fn trim(&mut self) {
         while self.sets.len() > 1
             && (self.changes > WATCH_HISTORY_CHANGES || self.bytes > WATCH_HISTORY_BYTES)
         {
@@ -105,15 +110,31 @@ impl History {
         self.sets.insert(set.revision.0, set);
     }
 
+    /// Drops the sets below `floor`, and gives them; the floor never falls.
+    pub(super) fn forget(&mut self, floor: Revision) -> Vec<Arc<ChangeSet>> {
+        let mut dropped = Vec::new();
+        while let Some(&(oldest, _)) = self.sets.get_min()
+            && oldest < floor.0
+        {
+            dropped.extend(self.remove(oldest));
+        }
+        self.floor = self.floor.max(floor);
+        dropped
+    }
+
     fn drop_oldest(&mut self) {
         let Some(&(oldest, _)) = self.sets.get_min() else {
             return;
         };
-        if let Some(set) = self.sets.remove(&oldest) {
-            self.changes -= set.changes.len();
-            self.bytes -= set.changes.iter().map(Change::bytes).sum::<usize>();
-        }
+        self.remove(oldest);
         self.floor = Revision(oldest).next();
+    }
+
+    fn remove(&mut self, revision: u64) -> Option<Arc<ChangeSet>> {
+        let set = self.sets.remove(&revision)?;
+        self.changes -= set.changes.len();
+        self.bytes -= set.changes.iter().map(Change::bytes).sum::<usize>();
+        Some(set)
     }
 }
 
@@ -152,6 +173,11 @@ mod tests {
         })
     }
 
+    fn push(history: &mut History, set: Arc<ChangeSet>) {
+        history.push(set);
+        history.trim();
+    }
+
     fn revisions(history: &History, from: u64) -> Result<Vec<u64>, Compacted> {
         let sets = history.since(Revision(from))?;
         Ok(sets.map(|set| set.revision.0).collect())
@@ -162,7 +188,7 @@ mod tests {
         let mut history = History::new(Revision(2));
         assert_eq!(revisions(&history, 2), Ok(vec![]));
         for revision in 2..6 {
-            history.push(set(revision, 1));
+            push(&mut history, set(revision, 1));
         }
         assert_eq!(revisions(&history, 2), Ok(vec![2, 3, 4, 5]));
         assert_eq!(revisions(&history, 5), Ok(vec![5]));
@@ -175,10 +201,10 @@ mod tests {
     fn the_floor_rises_by_whole_sets_when_there_are_too_many_changes() {
         let mut history = History::new(Revision(1));
         let half = WATCH_HISTORY_CHANGES / 2;
-        history.push(set(1, half));
-        history.push(set(2, WATCH_HISTORY_CHANGES - half));
+        push(&mut history, set(1, half));
+        push(&mut history, set(2, WATCH_HISTORY_CHANGES - half));
         assert_eq!(history.floor(), Revision(1));
-        history.push(set(3, 1));
+        push(&mut history, set(3, 1));
         assert_eq!(history.floor(), Revision(2));
         assert_eq!(revisions(&history, 2), Ok(vec![2, 3]));
         assert_eq!(revisions(&history, 1), Err(Compacted { floor: Revision(2) }));
@@ -187,8 +213,8 @@ mod tests {
     #[test]
     fn the_newest_set_stays_however_large_it_is() {
         let mut history = History::new(Revision(1));
-        history.push(set(1, 1));
-        history.push(set(2, WATCH_HISTORY_CHANGES + 1));
+        push(&mut history, set(1, 1));
+        push(&mut history, set(2, WATCH_HISTORY_CHANGES + 1));
         assert_eq!(revisions(&history, 2), Ok(vec![2]));
         assert_eq!(history.changes(), WATCH_HISTORY_CHANGES + 1);
     }
@@ -201,6 +227,7 @@ mod tests {
             create_revision: Revision(1),
             mod_revision: Revision(1),
             version: 1,
+            lease: 0,
         });
         for revision in 1..=8 {
             let change = Change {
@@ -208,10 +235,11 @@ mod tests {
                 before: None,
                 after: Some(Arc::clone(&row)),
             };
-            history.push(Arc::new(ChangeSet {
+            let set = ChangeSet {
                 revision: Revision(revision),
                 changes: vec![change],
-            }));
+            };
+            push(&mut history, Arc::new(set));
         }
         assert_eq!(revisions(&history, 6), Ok(vec![6, 7, 8]));
         assert_eq!(history.floor(), Revision(6));

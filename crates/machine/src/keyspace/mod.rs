@@ -2,11 +2,12 @@
 //!
 //! Promises: a commit is one revision, its changes in write order; a commit that changes nothing raises nothing; a clone
 //! costs the same whatever the size; the digest is kept up to date in O(1) for each changed row. Left out on purpose:
-//! what the bytes mean. Typed rows are the business of [`crate::table`]; an etcd keyspace would be another instance of
-//! the same type, with its own revision and history, so that neither can see or move the other.
+//! what the bytes mean. Typed rows are the business of [`crate::table`]; etcd's keys ([`crate::user`]) live in another
+//! instance of the same type, with its own revision and history, so that neither can see or move the other.
 
 mod cursor;
 mod history;
+mod stored;
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use crate::digest;
 pub(crate) enum KeyspaceTag {
     /// Typed rows, written by the domains.
     Meta = 1,
+    /// etcd's keys.
+    User = 2,
 }
 
 impl KeyspaceTag {
@@ -45,6 +48,8 @@ pub struct Row {
     pub mod_revision: Revision,
     /// How often it was written since it was created, from 1.
     pub version: u64,
+    /// The lease that it dies with; 0 is none. Only etcd's keys have one.
+    pub lease: i64,
 }
 
 /// The change of one row.
@@ -78,6 +83,13 @@ pub struct ChangeSet {
 /// A write of a transaction: a value, or `None` to delete.
 pub(crate) type Write = (Bytes, Option<Bytes>);
 
+/// What a row is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) value: Bytes,
+    pub(crate) lease: i64,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Keyspace {
@@ -92,13 +104,13 @@ pub(crate) struct Keyspace {
 }
 
 impl Keyspace {
-    /// An empty keyspace at `revision`; its first commit makes the next one.
-    pub(crate) fn new(tag: KeyspaceTag, revision: Revision) -> Self {
+    /// An empty keyspace at `revision`; its first commit makes the next one, and watchers may ask from `floor` on.
+    pub(crate) fn new(tag: KeyspaceTag, revision: Revision, floor: Revision) -> Self {
         Self {
             tag,
             revision,
             rows: OrdMap::new(),
-            history: History::new(revision.next()),
+            history: History::new(floor),
             digest: 0,
             bytes: 0,
         }
@@ -179,33 +191,60 @@ impl Keyspace {
     /// Applies writes as one revision. `None` when nothing changed: a delete of what is not there is no change, a put
     /// always is one (whoever does not want that does not put).
     pub(crate) fn commit(&mut self, writes: Vec<Write>) -> Option<Arc<ChangeSet>> {
+        let write = |(key, value): Write| self.write(key, value.map(|value| Written { value, lease: 0 }));
+        let changes = writes.into_iter().filter_map(write).collect();
+        let set = self.close(changes)?;
+        self.history.trim();
+        Some(set)
+    }
+
+    /// Makes a write of the next revision. `None` when it changes nothing. Whoever calls this calls
+    /// [`Keyspace::close`] with all changes, or drops the keyspace.
+    pub(crate) fn write(&mut self, key: Bytes, written: Option<Written>) -> Option<Change> {
         let revision = self.revision.next();
-        let mut changes = Vec::with_capacity(writes.len());
-        for (key, value) in writes {
-            let before = self.rows.get(&key).cloned();
-            let after = value.map(|value| Arc::new(Row::written(value, before.as_deref(), revision)));
-            match (&before, &after) {
-                (None, None) => continue,
-                (_, Some(row)) => drop(self.rows.insert(key.clone(), Arc::clone(row))),
-                (Some(_), None) => drop(self.rows.remove(&key)),
-            }
-            if let Some(row) = &before {
-                self.digest = self.digest.wrapping_sub(digest::row(self.tag, &key, row));
-                self.bytes -= (key.len() + row.value.len()) as u64;
-            }
-            if let Some(row) = &after {
-                self.digest = self.digest.wrapping_add(digest::row(self.tag, &key, row));
-                self.bytes += (key.len() + row.value.len()) as u64;
-            }
-            changes.push(Change { key, before, after });
+        let before = self.rows.get(&key).cloned();
+        let after = written.map(|written| Arc::new(Row::written(written, before.as_deref(), revision)));
+        match (&before, &after) {
+            (None, None) => return None,
+            (_, Some(row)) => drop(self.rows.insert(key.clone(), Arc::clone(row))),
+            (Some(_), None) => drop(self.rows.remove(&key)),
         }
+        if let Some(row) = &before {
+            self.digest = self.digest.wrapping_sub(digest::row(self.tag, &key, row));
+            self.bytes -= (key.len() + row.value.len()) as u64;
+        }
+        if let Some(row) = &after {
+            self.digest = self.digest.wrapping_add(digest::row(self.tag, &key, row));
+            self.bytes += (key.len() + row.value.len()) as u64;
+        }
+        Some(Change { key, before, after })
+    }
+
+    /// Ends the next revision. `None` when nothing changed: the revision stays, too.
+    pub(crate) fn close(&mut self, changes: Vec<Change>) -> Option<Arc<ChangeSet>> {
         if changes.is_empty() {
             return None;
         }
-        self.revision = revision;
-        let set = Arc::new(ChangeSet { revision, changes });
+        self.revision = self.revision.next();
+        let set = Arc::new(ChangeSet {
+            revision: self.revision,
+            changes,
+        });
         self.history.push(Arc::clone(&set));
         Some(set)
+    }
+
+    /// Rows between two keys, ascending.
+    pub(crate) fn between<'a>(
+        &'a self,
+        bounds: (Bound<&'a [u8]>, Bound<&'a [u8]>),
+    ) -> impl Iterator<Item = (&'a Bytes, &'a Arc<Row>)> + use<'a> {
+        self.rows.range::<_, [u8]>(bounds)
+    }
+
+    /// Drops the changes below `floor`, and gives them.
+    pub(crate) fn forget(&mut self, floor: Revision) -> Vec<Arc<ChangeSet>> {
+        self.history.forget(floor)
     }
 
     /// The digest, from scratch.
@@ -218,9 +257,10 @@ impl Keyspace {
 }
 
 impl Row {
-    fn written(value: Bytes, before: Option<&Self>, revision: Revision) -> Self {
+    fn written(written: Written, before: Option<&Self>, revision: Revision) -> Self {
         Self {
-            value,
+            value: written.value,
+            lease: written.lease,
             create_revision: before.map_or(revision, |row| row.create_revision),
             mod_revision: revision,
             version: before.map_or(1, |row| row.version + 1),
@@ -241,7 +281,7 @@ mod tests {
     }
 
     fn space() -> Keyspace {
-        Keyspace::new(KeyspaceTag::Meta, Revision(1))
+        Keyspace::new(KeyspaceTag::Meta, Revision(1), Revision(2))
     }
 
     #[test]

@@ -10,12 +10,13 @@ use quorate_format::v1;
 use quorate_format::v1::snapshot_record::Record;
 use quorate_types::{ClientId, Index, LogTime, Revision};
 
-use super::record::{Sum, change_from_format, row_from_format};
+use super::record::{Sum, change_from_format};
 use crate::audit::{self, Damage};
 use crate::clients::Clients;
-use crate::feature::FEATURE_LEVEL_MAX;
+use crate::feature::{self, FEATURE_LEVEL_MAX};
 use crate::keyspace::{Change, ChangeSet, History, Keyspace, KeyspaceTag, Row};
 use crate::state::{Head, State, Tally};
+use crate::user::User;
 use crate::{answer, digest};
 
 /// Why records are not a snapshot that this build can restore.
@@ -106,14 +107,23 @@ struct Reader {
     header: Option<v1::SnapshotHeader>,
     /// The number of the last record's kind; kinds never go back.
     kind: u8,
-    rows: OrdMap<Bytes, Arc<Row>>,
-    sets: Vec<ChangeSet>,
-    /// By key, the row after the last change of it.
-    latest: BTreeMap<Bytes, Arc<Row>>,
+    meta: Space,
+    user: Space,
+    /// The keyspace of the last rows or changes; they never go back.
+    keyspace: u32,
     clients: Clients,
     last_client: Option<ClientId>,
     last_answer: Option<(ClientId, u64)>,
     trailer: Option<v1::SnapshotTrailer>,
+}
+
+/// What was read of a keyspace.
+#[derive(Default)]
+struct Space {
+    rows: OrdMap<Bytes, Arc<Row>>,
+    sets: Vec<ChangeSet>,
+    /// By key, the row after the last change of it.
+    latest: BTreeMap<Bytes, Arc<Row>>,
 }
 
 impl Reader {
@@ -132,6 +142,9 @@ impl Reader {
         };
         if kind < self.kind || (kind == 1) != self.header.is_none() {
             return Err("a kind that does not belong there");
+        }
+        if kind > self.kind {
+            self.keyspace = 0;
         }
         self.kind = kind;
         match record {
@@ -161,64 +174,69 @@ impl Reader {
     }
 
     fn take_header(&mut self, header: v1::SnapshotHeader) -> Result<(), &'static str> {
-        match header.keyspaces.as_slice() {
-            [meta] if meta.keyspace == KeyspaceTag::Meta.number() => {
-                self.header = Some(header);
-                Ok(())
-            }
+        let has_user = header.feature_level >= feature::KV;
+        let wanted = [Some(KeyspaceTag::Meta), has_user.then_some(KeyspaceTag::User)];
+        let wanted = wanted.into_iter().flatten().map(KeyspaceTag::number);
+        // A later level is told by its number, at the end.
+        let is_later = header.feature_level > FEATURE_LEVEL_MAX;
+        if !is_later && !wanted.eq(header.keyspaces.iter().map(|space| space.keyspace)) {
+            return Err("a keyspace that this build does not know");
+        }
+        self.header = Some(header);
+        Ok(())
+    }
+
+    /// The part that rows or changes of this keyspace belong to.
+    fn space(&mut self, number: u32) -> Result<&mut Space, &'static str> {
+        let is_there = self
+            .header
+            .iter()
+            .any(|header| header.keyspaces.iter().any(|space| space.keyspace == number));
+        if !is_there || number < self.keyspace {
+            return Err("a keyspace that this build does not know");
+        }
+        self.keyspace = number;
+        match number {
+            1 => Ok(&mut self.meta),
+            2 => Ok(&mut self.user),
             _ => Err("a keyspace that this build does not know"),
         }
     }
 
     fn take_rows(&mut self, rows: v1::SnapshotRows) -> Result<(), &'static str> {
-        check_keyspace(rows.keyspace)?;
+        let count = rows.rows.len() as u64;
+        let space = self.space(rows.keyspace)?;
         for stored in rows.rows {
             let row = stored.row.ok_or("a key without a row")?;
-            let ascends = self.rows.get_max().is_none_or(|(last, _)| *last < stored.key);
+            let ascends = space.rows.get_max().is_none_or(|(last, _)| *last < stored.key);
             if !ascends {
                 return Err("a key that is not above the one before");
             }
-            self.rows.insert(stored.key, row_from_format(row));
-            self.sum.rows += 1;
+            space.rows.insert(stored.key, Arc::new(row.into()));
         }
+        self.sum.rows += count;
         Ok(())
     }
 
     fn take_changes(&mut self, changes: v1::SnapshotChanges) -> Result<(), &'static str> {
-        check_keyspace(changes.keyspace)?;
+        let count = changes.changes.len() as u64;
+        let space = self.space(changes.keyspace)?;
         for stored in changes.changes {
             let revision = Revision(stored.revision);
-            let change = self.shared(change_from_format(stored));
-            match self.sets.last_mut() {
+            let change = space.shared(change_from_format(stored));
+            match space.sets.last_mut() {
                 Some(last) if last.revision == revision => last.changes.push(change),
                 Some(last) if last.revision > revision => {
                     return Err("a revision that is below the one before");
                 }
-                _ => self.sets.push(ChangeSet {
+                _ => space.sets.push(ChangeSet {
                     revision,
                     changes: vec![change],
                 }),
             }
-            self.sum.changes += 1;
         }
+        self.sum.changes += count;
         Ok(())
-    }
-
-    /// The change, its rows shared with the state and with the change before, as they were when it was made.
-    fn shared(&mut self, mut change: Change) -> Change {
-        if let (Some(before), Some(latest)) = (&mut change.before, self.latest.get(&change.key))
-            && before == latest
-        {
-            *before = Arc::clone(latest);
-        }
-        if let Some(after) = &mut change.after {
-            match self.rows.get(&change.key) {
-                Some(row) if row == after => *after = Arc::clone(row),
-                _ => {}
-            }
-            self.latest.insert(change.key.clone(), Arc::clone(after));
-        }
-        change
     }
 
     fn take_client(&mut self, stored: &v1::StoredClient) -> Result<(), &'static str> {
@@ -267,11 +285,19 @@ impl Reader {
             let needs = header.feature_level;
             return Err(RestoreError::FeatureLevel { needs });
         }
-        let [keyspace] = header.keyspaces.as_slice() else {
-            return Err(malformed("no keyspace"));
+        let history =
+            |space: &v1::SnapshotKeyspace, sets| History::restored(Revision(space.history_floor), sets);
+        let (meta, user) = match header.keyspaces.as_slice() {
+            [meta] => (meta, User::new()),
+            [meta, user] => {
+                let history = history(user, self.user.sets);
+                let user = User::from_parts(Revision(user.revision), self.user.rows, history);
+                (meta, user)
+            }
+            _ => return Err(malformed("no keyspace")),
         };
-        let history = History::restored(Revision(keyspace.history_floor), self.sets);
-        let meta = Keyspace::from_parts(KeyspaceTag::Meta, Revision(keyspace.revision), self.rows, history);
+        let (revision, history) = (Revision(meta.revision), history(meta, self.meta.sets));
+        let meta = Keyspace::from_parts(KeyspaceTag::Meta, revision, self.meta.rows, history);
         let mut head = Head {
             last_id: header.last_id,
             last_epoch: header.last_epoch,
@@ -281,6 +307,7 @@ impl Reader {
         head.tally = audit::rows(&meta, &head).map_err(RestoreError::Damage)?;
         let state = State {
             meta,
+            user,
             head,
             clients: self.clients,
             log_time: LogTime(header.log_time_ms),
@@ -294,11 +321,22 @@ impl Reader {
     }
 }
 
-fn check_keyspace(number: u32) -> Result<(), &'static str> {
-    if number == KeyspaceTag::Meta.number() {
-        Ok(())
-    } else {
-        Err("a keyspace that this build does not know")
+impl Space {
+    /// The change, its rows shared with the state and with the change before, as they were when it was made.
+    fn shared(&mut self, mut change: Change) -> Change {
+        if let (Some(before), Some(latest)) = (&mut change.before, self.latest.get(&change.key))
+            && before == latest
+        {
+            *before = Arc::clone(latest);
+        }
+        if let Some(after) = &mut change.after {
+            match self.rows.get(&change.key) {
+                Some(row) if row == after => *after = Arc::clone(row),
+                _ => {}
+            }
+            self.latest.insert(change.key.clone(), Arc::clone(after));
+        }
+        change
     }
 }
 

@@ -41,26 +41,8 @@ impl Sum {
     }
 }
 
-pub(super) fn row_to_format(row: &Row) -> v1::Row {
-    v1::Row {
-        value: row.value.clone(),
-        create_revision: row.create_revision.0,
-        mod_revision: row.mod_revision.0,
-        version: row.version,
-    }
-}
-
-pub(super) fn row_from_format(row: v1::Row) -> Arc<Row> {
-    Arc::new(Row {
-        value: row.value,
-        create_revision: Revision(row.create_revision),
-        mod_revision: Revision(row.mod_revision),
-        version: row.version,
-    })
-}
-
 pub(super) fn change_to_format(revision: Revision, change: &Change) -> v1::StoredChange {
-    let row = |row: &Option<Arc<Row>>| row.as_deref().map(row_to_format);
+    let row = |row: &Option<Arc<Row>>| row.as_deref().map(v1::Row::from);
     v1::StoredChange {
         revision: revision.0,
         key: change.key.clone(),
@@ -72,7 +54,7 @@ pub(super) fn change_to_format(revision: Revision, change: &Change) -> v1::Store
 pub(super) fn change_from_format(change: v1::StoredChange) -> Change {
     Change {
         key: change.key,
-        before: change.before.map(row_from_format),
-        after: change.after.map(row_from_format),
+        before: change.before.map(|row| Arc::new(row.into())),
+        after: change.after.map(|row| Arc::new(row.into())),
     }
 }

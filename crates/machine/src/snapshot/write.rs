@@ -1,5 +1,6 @@
 //! A state to records, lazily: the state is shared, writes go on meanwhile.
 
+use std::collections::VecDeque;
 use std::iter::Peekable;
 use std::ops::Bound;
 
@@ -10,21 +11,28 @@ use quorate_format::{envelope, v1};
 use quorate_types::ClientId;
 
 use super::RECORD_BYTES;
-use super::record::{Sum, change_to_format, row_to_format};
+use super::record::{Sum, change_to_format};
 use crate::digest;
 use crate::entry::client_bytes;
-use crate::keyspace::{Cursor, HistoryIter, KeyspaceTag};
+use crate::feature;
+use crate::keyspace::{Cursor, HistoryIter, Keyspace, KeyspaceTag};
 use crate::state::State;
 
 /// The records of a state.
 pub(crate) fn write(state: &State) -> impl Iterator<Item = Bytes> + Send + use<> {
     Writer {
-        rows: state.meta.cursor(Vec::new()).peekable(),
-        changes: Changes {
-            sets: state.meta.history().all(),
-            batch: Vec::new().into_iter(),
-        }
-        .peekable(),
+        rows: keyspaces(state)
+            .map(|space| (space.tag(), space.cursor(Vec::new()).peekable()))
+            .collect(),
+        changes: keyspaces(state)
+            .map(|space| {
+                let changes = Changes {
+                    sets: space.history().all(),
+                    batch: Vec::new().into_iter(),
+                };
+                (space.tag(), changes.peekable())
+            })
+            .collect(),
         client: None,
         answer: None,
         retired: 0,
@@ -32,6 +40,12 @@ pub(crate) fn write(state: &State) -> impl Iterator<Item = Bytes> + Send + use<>
         sum: Sum::default(),
         state: state.clone(),
     }
+}
+
+/// Those that there are at the state's feature level, ascending.
+fn keyspaces(state: &State) -> impl Iterator<Item = &Keyspace> {
+    let user = (state.head.feature_level >= feature::KV).then(|| state.user.rows());
+    std::iter::once(&state.meta).chain(user)
 }
 
 /// What comes next.
@@ -70,8 +84,10 @@ struct Writer {
     state: State,
     stage: Stage,
     sum: Sum,
-    rows: Peekable<Cursor>,
-    changes: Peekable<Changes>,
+    /// Of the keyspaces that are not written yet.
+    rows: VecDeque<(KeyspaceTag, Peekable<Cursor>)>,
+    /// Of the keyspaces that are not written yet.
+    changes: VecDeque<(KeyspaceTag, Peekable<Changes>)>,
     /// The last client that was written.
     client: Option<ClientId>,
     /// The last answer that was written.
@@ -109,45 +125,53 @@ impl Iterator for Writer {
 
 impl Writer {
     fn header(&mut self) -> Record {
-        let State { meta, head, .. } = &self.state;
+        let head = &self.state.head;
+        let keyspace = |space: &Keyspace| v1::SnapshotKeyspace {
+            keyspace: space.tag().number(),
+            revision: space.revision().0,
+            history_floor: space.history().floor().0,
+        };
         Record::Header(v1::SnapshotHeader {
             applied_index: self.state.position.map(|index| index.0),
             log_time_ms: self.state.log_time.0,
             feature_level: head.feature_level,
             last_id: head.last_id,
             last_epoch: head.last_epoch,
-            keyspaces: vec![v1::SnapshotKeyspace {
-                keyspace: KeyspaceTag::Meta.number(),
-                revision: meta.revision().0,
-                history_floor: meta.history().floor().0,
-            }],
+            keyspaces: keyspaces(&self.state).map(keyspace).collect(),
         })
     }
 
     fn some_rows(&mut self) -> Option<Record> {
-        let mut batch = Batch::default();
-        while let Some((key, row)) = self
-            .rows
-            .next_if(|(key, row)| batch.takes(key.len() + row.value.len()))
-        {
-            self.sum.rows += 1;
-            let row = Some(row_to_format(&row));
-            batch.items.push(v1::StoredRow { key, row });
+        while let Some((tag, rows)) = self.rows.front_mut() {
+            let mut batch = Batch::default();
+            while let Some((key, row)) = rows.next_if(|(key, row)| batch.takes(key.len() + row.value.len())) {
+                self.sum.rows += 1;
+                let row = Some(v1::Row::from(&*row));
+                batch.items.push(v1::StoredRow { key, row });
+            }
+            if let Some(rows) = batch.finish() {
+                let keyspace = tag.number();
+                return Some(Record::Rows(v1::SnapshotRows { keyspace, rows }));
+            }
+            self.rows.pop_front();
         }
-        let rows = batch.finish()?;
-        let keyspace = KeyspaceTag::Meta.number();
-        Some(Record::Rows(v1::SnapshotRows { keyspace, rows }))
+        None
     }
 
     fn some_changes(&mut self) -> Option<Record> {
-        let mut batch = Batch::default();
-        while let Some(change) = self.changes.next_if(|change| batch.takes(change.encoded_len())) {
-            self.sum.changes += 1;
-            batch.items.push(change);
+        while let Some((tag, changes)) = self.changes.front_mut() {
+            let mut batch = Batch::default();
+            while let Some(change) = changes.next_if(|change| batch.takes(change.encoded_len())) {
+                self.sum.changes += 1;
+                batch.items.push(change);
+            }
+            if let Some(changes) = batch.finish() {
+                let keyspace = tag.number();
+                return Some(Record::Changes(v1::SnapshotChanges { keyspace, changes }));
+            }
+            self.changes.pop_front();
         }
-        let changes = batch.finish()?;
-        let keyspace = KeyspaceTag::Meta.number();
-        Some(Record::Changes(v1::SnapshotChanges { keyspace, changes }))
+        None
     }
 
     fn some_clients(&mut self) -> Option<Record> {

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use quorate_machine::{
     AllocateIds, AlterAlias, AlterCollection, AlterDatabase, CloseSession, Command, ConsistencyLevel,
     CreateAlias, CreateCollection, CreateDatabase, CreatePartition, DataType, DropAlias, DropCollection,
-    DropDatabase, DropPartition, Field, IdleClient, LeaseId, OpenSession, Properties, RenameCollection,
-    RequestId, Schema, Worker, WorkerKind,
+    DropDatabase, DropPartition, Field, IdleClient, KvCompare, KvDelete, KvOp, KvOperand, KvPut, KvRange,
+    KvRelation, KvTxn, LeaseId, OpenSession, Properties, RenameCollection, RequestId, Schema, Worker,
+    WorkerKind,
 };
 use quorate_types::{ClientId, Epoch, LogTime};
 
@@ -23,7 +24,7 @@ pub(crate) fn entries(log: &[Step]) -> Vec<Bytes> {
     log.iter().map(encode).collect()
 }
 
-/// A log whose clients register first.
+/// A log whose clients register first, behind the raising of the feature level or not.
 pub(crate) fn log() -> impl Strategy<Value = Vec<Step>> {
     let register = |client| Step {
         stamp_ms: 1,
@@ -32,8 +33,16 @@ pub(crate) fn log() -> impl Strategy<Value = Vec<Step>> {
             client: ClientId(client),
         },
     };
-    prop::collection::vec(step(), 1..40)
-        .prop_map(move |steps| [1, 2].into_iter().map(register).chain(steps).collect())
+    let raise = |level| Step {
+        stamp_ms: 1,
+        request: None,
+        command: Command::RaiseFeatureLevel { level },
+    };
+    let steps = prop::collection::vec(step(), 1..40);
+    (prop::option::weighted(0.8, Just(2)), steps).prop_map(move |(level, steps)| {
+        let begin = level.map(raise).into_iter().chain([1, 2].map(register));
+        begin.chain(steps).collect()
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -98,6 +107,73 @@ fn command() -> impl Strategy<Value = Command> {
         4 => part_command(),
         3 => session_command(),
         2 => client_command(),
+        5 => kv_command(),
+    ]
+}
+
+fn key() -> impl Strategy<Value = Bytes> {
+    prop::sample::select(vec!["a", "b", "bb", "c"]).prop_map(Bytes::from)
+}
+
+fn range_end() -> impl Strategy<Value = Bytes> {
+    prop::sample::select(vec!["", "", "", "\0", "b", "c"]).prop_map(Bytes::from)
+}
+
+fn value() -> impl Strategy<Value = Bytes> {
+    prop::sample::select(vec!["", "x", "y"]).prop_map(Bytes::from)
+}
+
+fn kv_op() -> impl Strategy<Value = KvOp> {
+    let put = (key(), value(), any::<bool>(), prop::bool::weighted(0.1));
+    prop_oneof![
+        3 => put.prop_map(|(key, value, prev_kv, ignore_value)| {
+            KvOp::Put(KvPut { key, value, prev_kv, ignore_value, ..KvPut::default() })
+        }),
+        2 => (key(), range_end(), any::<bool>())
+            .prop_map(|(key, range_end, prev_kv)| KvOp::Delete(KvDelete { key, range_end, prev_kv })),
+        1 => (key(), range_end(), 0u64..9)
+            .prop_map(|(key, range_end, revision)| KvOp::Range(KvRange { key, range_end, revision, ..KvRange::default() })),
+    ]
+}
+
+fn kv_compare() -> impl Strategy<Value = KvCompare> {
+    let operand = prop_oneof![
+        (0i64..3).prop_map(KvOperand::Version),
+        (0i64..9).prop_map(KvOperand::Mod),
+        value().prop_map(KvOperand::Value),
+    ];
+    let relation = prop::sample::select(vec![
+        KvRelation::Equal,
+        KvRelation::NotEqual,
+        KvRelation::Greater,
+        KvRelation::Less,
+    ]);
+    (key(), range_end(), relation, operand).prop_map(|(key, range_end, relation, operand)| KvCompare {
+        key,
+        range_end,
+        relation,
+        operand,
+    })
+}
+
+fn kv_command() -> impl Strategy<Value = Command> {
+    let ops = || prop::collection::vec(kv_op(), 0..3);
+    let flat = move || {
+        let compares = prop::collection::vec(kv_compare(), 0..2);
+        (compares, ops(), ops()).prop_map(|(compares, success, failure)| KvTxn {
+            compares,
+            success,
+            failure,
+        })
+    };
+    let nested = (flat(), flat()).prop_map(|(mut outer, inner)| {
+        outer.success.push(KvOp::Txn(inner));
+        outer
+    });
+    prop_oneof![
+        6 => flat().prop_map(Command::Kv),
+        1 => nested.prop_map(Command::Kv),
+        1 => (0u64..9).prop_map(|revision| Command::CompactKv { revision }),
     ]
 }
 
@@ -197,7 +273,7 @@ fn session_command() -> impl Strategy<Value = Command> {
         }),
         1 => prop::collection::vec((1u64..30).prop_map(LeaseId), 0..12).prop_map(|ids| Command::ExpireLeases { ids }),
         1 => (0u64..3).prop_map(|count| Command::AllocateIds(AllocateIds { count })),
-        1 => (0u32..2).prop_map(|level| Command::RaiseFeatureLevel { level }),
+        1 => (0u32..3).prop_map(|level| Command::RaiseFeatureLevel { level }),
     ]
 }
 

@@ -3,6 +3,7 @@
 
 mod catalog;
 mod cluster;
+mod etcd;
 mod health;
 mod hostile;
 mod http;

@@ -1,7 +1,8 @@
 //! Calling other replicas: openraft's network traits over gRPC.
 //!
-//! Promises: one connection per peer for everything small and urgent, a second one for snapshots, so that a large
-//! transfer never delays a heartbeat; both are dialled at first use and again after each loss. Timeouts are openraft's
+//! Promises: one connection per peer for everything small and urgent, a second one for snapshots, and a third for what is
+//! forwarded to a leader, so that neither a large transfer nor a crowd of clients ever delays a heartbeat or a vote; each is
+//! dialled at first use and again after each loss. Timeouts are openraft's
 //! for single calls; a stream lives until either side ends it or HTTP/2 pings find the peer gone.
 
 #![allow(
@@ -62,6 +63,7 @@ pub(crate) struct Peer {
     metadata: MetadataMap,
     urgent: WireClient<Channel>,
     bulk: WireClient<Channel>,
+    forwarding: WireClient<Channel>,
 }
 
 impl Peers {
@@ -123,6 +125,7 @@ impl Peer {
             metadata,
             urgent: dial(&member.peer_address, network)?,
             bulk: dial(&member.peer_address, network)?,
+            forwarding: dial(&member.peer_address, network)?,
         })
     }
 
@@ -141,6 +144,11 @@ impl Peer {
     /// The connection for snapshots.
     pub(crate) fn bulk(&self) -> WireClient<Channel> {
         self.bulk.clone()
+    }
+
+    /// The connection for what this replica's clients want of the leader.
+    pub(crate) fn forwarding(&self) -> WireClient<Channel> {
+        self.forwarding.clone()
     }
 }
 

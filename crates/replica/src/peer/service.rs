@@ -17,11 +17,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Caller;
 use super::wire::peer_server::Peer;
-use super::{convert, snapshot, wire};
+use super::{convert, forwarded, snapshot, wire};
 use crate::failover::crash::DownReport;
 use crate::failover::gate::{self, Judgement};
 use crate::failover::{Reign, observed::Observed};
 use crate::formation::Formed;
+use crate::forward::serve;
+use crate::group::Group;
 use crate::liveness::board::{Board, OpenConnection};
 use crate::membership::MemberError;
 use crate::raft::types::{Raft, TypeConfig, Vote};
@@ -84,6 +86,21 @@ impl PeerService {
             caller,
         })
     }
+
+    /// Checks who calls whom, where only a member may: whoever was removed has no business with this cluster's clients.
+    fn admit_member<T>(&self, request: &Request<T>) -> Result<Arc<Group>, Status> {
+        let from = self.admit(request)?.caller.from;
+        let group = self
+            .formed
+            .group()
+            .ok_or_else(|| Status::unavailable("stopped"))?;
+        if group.member(from).is_none() {
+            return Err(Status::permission_denied(format!(
+                "node {from} is no member of this group"
+            )));
+        }
+        Ok(Arc::clone(group))
+    }
 }
 
 /// The reign that a vote is for, when it is committed.
@@ -133,6 +150,7 @@ impl PeerService {
 #[tonic::async_trait]
 impl Peer for PeerService {
     type AppendStream = Answers<wire::AppendResponse>;
+    type ProposeStream = Answers<wire::ProposeResponse>;
 
     async fn identify(
         &self,
@@ -328,6 +346,27 @@ impl Peer for PeerService {
             .map(|digest| digest.to_be_bytes().to_vec().into())
             .unwrap_or_default();
         Ok(Response::new(wire::DigestResponse { digest }))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<wire::ProposeRequest>,
+    ) -> Result<Response<Self::ProposeStream>, Status> {
+        let group = self.admit_member(&request)?;
+        let proposals = forwarded::from_proposals(request.into_inner())?;
+        let answers =
+            serve::propose(group, proposals).map(|(place, said)| Ok(forwarded::to_proposed(place, said)));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<wire::ReadIndexRequest>,
+    ) -> Result<Response<wire::ReadIndexResponse>, Status> {
+        let group = self.admit_member(&request)?;
+        let patience = forwarded::from_patience(request.into_inner().patience_ms);
+        let index = serve::read_index(group, patience).await;
+        Ok(Response::new(forwarded::to_read_index(index)))
     }
 }
 

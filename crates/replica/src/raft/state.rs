@@ -117,6 +117,7 @@ impl StateMachine {
         Ok(Applied {
             outcome,
             revision: image.revision(),
+            index,
         })
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Applied {
     pub(crate) outcome: Option<Outcome>,
     /// The metadata's revision after the entry.
     pub(crate) revision: Revision,
+    /// Where the entry stands in the log.
+    pub(crate) index: Index,
 }
 
 openraft::declare_raft_types!(

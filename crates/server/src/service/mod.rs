@@ -15,15 +15,18 @@ mod writes;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::body::Body;
 use futures_util::Stream;
 use quorate_api::{DESCRIPTORS, v1};
 use quorate_types::limits::REQUEST_BYTES_MAX;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Response, Status};
+use tower::util::MapResponseLayer;
 
 use crate::leader::Led;
 use crate::session::attachments::Attachments;
+use crate::status;
 
 /// What a call ends with.
 type Answer<T> = Result<Response<T>, Status>;
@@ -40,8 +43,8 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// All services, health and reflection among them.
-    pub(crate) fn routes(&self) -> Routes {
+    /// All services, health and reflection among them, and those of other packages.
+    pub(crate) fn routes(&self, beside: Routes) -> Routes {
         macro_rules! with_limit {
             ($module:ident::$server:ident($service:expr)) => {
                 v1::$module::$server::new($service).max_decoding_message_size(REQUEST_BYTES_MAX)
@@ -89,6 +92,9 @@ impl Services {
             })))
             .add_service(health::service(led.replica().clone(), ending.clone()))
             .add_service(reflection);
-        routes.routes().prepare()
+        // What tonic answers by itself is explained in the words of the package that was called.
+        let ours = routes.routes().into_axum_router();
+        let ours = ours.layer(MapResponseLayer::new(status::explained::<Body>));
+        Routes::from(ours.merge(beside.into_axum_router().reset_fallback())).prepare()
     }
 }

@@ -1,0 +1,109 @@
+//! What the services need of a replica.
+//!
+//! Promises: a few verbs, so that services are tested on a state in memory; a header's term and ids are of the replica that
+//! answers.
+
+use std::future::Future;
+
+use quorate_api::etcdserverpb::ResponseHeader;
+use quorate_replica::machine::{Command, Image, Outcome};
+use quorate_replica::{Replica, Unavailable};
+use quorate_types::{ClusterId, NodeId, Revision, Term};
+use tokio::time::Instant;
+
+use crate::convert::signed;
+
+/// See the module. Cheap to clone.
+pub trait Node: Clone + Send + Sync + 'static {
+    /// Proposes a command, wherever the leader is, and waits for what the cluster decides and until it can be read here.
+    fn propose(
+        &self,
+        command: Command,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Outcome, Unavailable>> + Send;
+
+    /// A state that includes everything acknowledged anywhere before this call.
+    fn read(&self, deadline: Instant) -> impl Future<Output = Result<Image, Unavailable>> + Send;
+
+    /// Whatever state this replica has.
+    fn read_stale(&self) -> Result<Image, Unavailable>;
+
+    /// What this replica puts into the head of its answers.
+    fn stamp(&self) -> Stamp;
+}
+
+/// Who answers, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The replica.
+    pub node: NodeId,
+    /// The highest term that it has seen.
+    pub term: Term,
+}
+
+impl Stamp {
+    /// The head of an answer at `revision`.
+    pub(crate) fn header(&self, revision: Revision) -> ResponseHeader {
+        // etcd's ids have 64 bits and are never 0, which its clients take for "unknown".
+        #[allow(clippy::cast_possible_truncation)]
+        let low = self.cluster.0 as u64;
+        ResponseHeader {
+            cluster_id: low.max(1),
+            member_id: self.node.0,
+            revision: signed(revision.0),
+            raft_term: self.term.0,
+        }
+    }
+}
+
+impl Node for Replica {
+    async fn propose(&self, command: Command, deadline: Instant) -> Result<Outcome, Unavailable> {
+        let (outcome, _) = self.propose_anywhere(command, deadline).await?;
+        Ok(outcome)
+    }
+
+    async fn read(&self, deadline: Instant) -> Result<Image, Unavailable> {
+        self.read_anywhere(deadline).await
+    }
+
+    fn read_stale(&self) -> Result<Image, Unavailable> {
+        Ok(Replica::read_stale(self)?.image)
+    }
+
+    fn stamp(&self) -> Stamp {
+        let (cluster, node) = self.identity().unwrap_or_default();
+        let term = self.leadership().borrow().term;
+        Stamp { cluster, node, term }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_who_answers() {
+        let cases = [
+            (0x0123_4567_89ab_cdef_0fed_cba9_8765_4321, 0x0fed_cba9_8765_4321),
+            (u128::MAX, u64::MAX),
+            (1 << 64, 1),
+            (0, 1),
+        ];
+        for (cluster, want) in cases {
+            let stamp = Stamp {
+                cluster: ClusterId(cluster),
+                node: NodeId(3),
+                term: Term(7),
+            };
+            let header = ResponseHeader {
+                cluster_id: want,
+                member_id: 3,
+                revision: 5,
+                raft_term: 7,
+            };
+            assert_eq!(stamp.header(Revision(5)), header, "{cluster:x}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What tests are made of: operations in a few words, and a machine in memory in the place of a replica.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use quorate_api::etcdserverpb::compare::TargetUnion;
+use quorate_api::etcdserverpb::request_op::Request;
+use quorate_api::etcdserverpb::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
+use quorate_replica::Unavailable;
+use quorate_replica::machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, Outcome};
+use quorate_types::{ClusterId, Index, NodeId, Term};
+use tokio::time::Instant;
+
+use crate::node::{Node, Stamp};
+
+pub(crate) fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+pub(crate) fn get_request(key: &str) -> RangeRequest {
+    RangeRequest {
+        key: bytes(key),
+        ..RangeRequest::default()
+    }
+}
+
+pub(crate) fn put_request(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: bytes(key),
+        value: bytes(value),
+        ..PutRequest::default()
+    }
+}
+
+pub(crate) fn delete_request(key: &str, range_end: &str) -> DeleteRangeRequest {
+    DeleteRangeRequest {
+        key: bytes(key),
+        range_end: bytes(range_end),
+        prev_kv: false,
+    }
+}
+
+fn op(request: Request) -> RequestOp {
+    RequestOp {
+        request: Some(request),
+    }
+}
+
+pub(crate) fn get(key: &str) -> RequestOp {
+    op(Request::RequestRange(get_request(key)))
+}
+
+pub(crate) fn put(key: &str) -> RequestOp {
+    op(Request::RequestPut(put_request(key, "v")))
+}
+
+pub(crate) fn delete(key: &str, range_end: &str) -> RequestOp {
+    op(Request::RequestDeleteRange(delete_request(key, range_end)))
+}
+
+/// A nested transaction whose compares are those keys' being absent.
+pub(crate) fn txn(absent: &[&str], success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
+    op(Request::RequestTxn(TxnRequest {
+        compare: absent.iter().map(|key| is_absent(key)).collect(),
+        success,
+        failure,
+    }))
+}
+
+/// As Milvus asks whether a key is absent.
+pub(crate) fn is_absent(key: &str) -> Compare {
+    Compare {
+        key: bytes(key),
+        target_union: Some(TargetUnion::Version(0)),
+        ..Compare::default()
+    }
+}
+
+/// A group of one, without a log.
+#[derive(Clone)]
+pub(crate) struct Memory {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    machine: Machine,
+    next: Index,
+    /// What is said instead of an answer.
+    out_of_order: Option<Unavailable>,
+}
+
+impl Memory {
+    /// At the highest feature level.
+    pub(crate) fn new() -> Self {
+        let memory = Self::of_the_first_level();
+        let level = FEATURE_LEVEL_MAX;
+        memory
+            .apply(&Command::RaiseFeatureLevel { level })
+            .expect("a machine that works")
+            .expect("the next level");
+        memory
+    }
+
+    pub(crate) fn of_the_first_level() -> Self {
+        let inner = Inner {
+            machine: Machine::genesis(),
+            next: Index(0),
+            out_of_order: None,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    pub(crate) fn breaks(&self, unavailable: Unavailable) {
+        self.with(|inner| inner.out_of_order = Some(unavailable));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn apply(&self, command: &Command) -> Result<Outcome, Unavailable> {
+        self.with(|inner| {
+            if let Some(unavailable) = &inner.out_of_order {
+                return Err(unavailable.clone());
+            }
+            let entry = command.encode(1, None);
+            let applied = inner.machine.apply(inner.next, &entry);
+            inner.next = Index(inner.next.0 + 1);
+            Ok(applied.expect("an entry that can be read").outcome)
+        })
+    }
+}
+
+impl Node for Memory {
+    async fn propose(&self, command: Command, _: Instant) -> Result<Outcome, Unavailable> {
+        self.apply(&command)
+    }
+
+    async fn read(&self, _: Instant) -> Result<Image, Unavailable> {
+        self.with(|inner| match &inner.out_of_order {
+            Some(unavailable) => Err(unavailable.clone()),
+            None => Ok(inner.machine.image()),
+        })
+    }
+
+    fn read_stale(&self) -> Result<Image, Unavailable> {
+        Ok(self.with(|inner| inner.machine.image()))
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            cluster: ClusterId(7),
+            node: NodeId(2),
+            term: Term(3),
+        }
+    }
+}

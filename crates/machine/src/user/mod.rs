@@ -1,0 +1,411 @@
+//! etcd's keys: what there is, and what there was since the last compaction.
+//!
+//! Promises: a read at a revision gives what a read then would have given, for every revision that is not compacted; a
+//! write is seen by the reads behind it in the same transaction; a clone costs the same whatever the size. Revisions are
+//! etcd's: an empty keyspace is at 1, each transaction that changes something makes one. Left out on purpose: what a
+//! transaction may ask ([`crate::domain::kv`]), and leases' clocks.
+//!
+//! Old versions are kept beside the rows and not in them, so that a key that is written a million times between two
+//! compactions costs each write the same.
+
+mod range;
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use quorate_types::Revision;
+
+use crate::domain::kv::{KvRange, KvRanged};
+use crate::keyspace::{Change, ChangeSet, History, Keyspace, KeyspaceTag, Row, Written};
+use crate::refusal::Refusal;
+
+/// Revision of a keyspace that was never written.
+const FIRST: Revision = Revision(1);
+
+/// A version of a key: the key, and the revision that made it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    key: Bytes,
+    revision: u64,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct User {
+    rows: Keyspace,
+    /// Every version since the last compaction, and the one that stood then; `None` where the key was deleted.
+    versions: OrdMap<Version, Option<Arc<Row>>>,
+    /// Of the transaction that is going on.
+    changes: Vec<Change>,
+}
+
+impl User {
+    /// Without keys.
+    pub(crate) fn new() -> Self {
+        Self {
+            rows: Keyspace::new(KeyspaceTag::User, FIRST, FIRST),
+            versions: OrdMap::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// From the parts of a snapshot. The versions follow from the rows and the history.
+    pub(crate) fn from_parts(revision: Revision, rows: OrdMap<Bytes, Arc<Row>>, history: History) -> Self {
+        let mut versions = OrdMap::new();
+        let mut add = |key: &Bytes, row: &Arc<Row>| {
+            let version = Version {
+                key: key.clone(),
+                revision: row.mod_revision.0,
+            };
+            versions.insert(version, Some(Arc::clone(row)));
+        };
+        for (key, row) in &rows {
+            add(key, row);
+        }
+        let mut deleted = Vec::new();
+        for set in history.all() {
+            for change in &set.changes {
+                for row in [&change.before, &change.after].into_iter().flatten() {
+                    add(&change.key, row);
+                }
+                if change.after.is_none() {
+                    deleted.push(Version {
+                        key: change.key.clone(),
+                        revision: set.revision.0,
+                    });
+                }
+            }
+        }
+        versions.extend(deleted.into_iter().map(|version| (version, None)));
+        Self {
+            rows: Keyspace::from_parts(KeyspaceTag::User, revision, rows, history),
+            versions,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The present rows, and the history.
+    pub(crate) fn rows(&self) -> &Keyspace {
+        &self.rows
+    }
+
+    /// The revision as the transaction that is going on sees it: the next one once it has changed something.
+    pub(crate) fn revision(&self) -> Revision {
+        match self.changes.is_empty() {
+            true => self.rows.revision(),
+            false => self.rows.revision().next(),
+        }
+    }
+
+    /// The oldest revision that can be read; 0 while nothing was compacted.
+    pub(crate) fn compacted(&self) -> Revision {
+        Revision(self.rows.history().floor().0 - 1)
+    }
+
+    /// Whether a read at `revision` can be answered; 0 stands for the present one.
+    pub(crate) fn check_revision(&self, revision: u64) -> Result<(), Refusal> {
+        if revision > self.revision().0 {
+            return Err(Refusal::KvFutureRevision { revision });
+        }
+        if revision != 0 && revision < self.compacted().0 {
+            let floor = self.compacted().0;
+            return Err(Refusal::KvCompacted { floor });
+        }
+        Ok(())
+    }
+
+    /// Answers a range.
+    pub(crate) fn range(&self, range: &KvRange) -> Result<KvRanged, Refusal> {
+        self.check_revision(range.revision)?;
+        Ok(range::answer(self, range))
+    }
+
+    /// The present row under a key.
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Arc<Row>> {
+        self.rows.get(key)
+    }
+
+    /// The present rows of a range, ascending.
+    pub(crate) fn present<'a>(
+        &'a self,
+        key: &'a [u8],
+        range_end: &'a [u8],
+    ) -> impl Iterator<Item = (&'a Bytes, &'a Arc<Row>)> + use<'a> {
+        bounds(key, range_end)
+            .into_iter()
+            .flat_map(|bounds| self.rows.between(bounds))
+    }
+
+    /// The rows of a range as they stood at `revision`, ascending.
+    fn past<'a>(
+        &'a self,
+        key: &'a [u8],
+        range_end: &'a [u8],
+        revision: Revision,
+    ) -> impl Iterator<Item = (&'a Bytes, &'a Arc<Row>)> + use<'a> {
+        let (from, to) = bounds(key, range_end).unwrap_or((Bound::Excluded(key), Bound::Excluded(key)));
+        let at = |key: &[u8], revision| Version {
+            key: Bytes::copy_from_slice(key),
+            revision,
+        };
+        let mut next = match from {
+            Bound::Included(key) | Bound::Excluded(key) => Bound::Included(at(key, 0)),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        std::iter::from_fn(move || {
+            loop {
+                let (first, _) = self.versions.range((next.clone(), Bound::Unbounded)).next()?;
+                let within = match to {
+                    Bound::Included(last) => first.key[..] <= *last,
+                    Bound::Excluded(end) => first.key[..] < *end,
+                    Bound::Unbounded => true,
+                };
+                if !within {
+                    return None;
+                }
+                next = Bound::Excluded(at(&first.key, u64::MAX));
+                let until = at(&first.key, revision.0);
+                let stood = self.versions.range(at(&first.key, 0)..=until).next_back();
+                if let Some((version, Some(row))) = stood {
+                    return Some((&version.key, row));
+                }
+            }
+        })
+    }
+
+    /// Puts a row, and gives what stood there.
+    pub(crate) fn put(&mut self, key: Bytes, written: Written) -> Option<Arc<Row>> {
+        self.write(key, Some(written))
+    }
+
+    /// Deletes a row, and gives it.
+    pub(crate) fn delete(&mut self, key: Bytes) -> Option<Arc<Row>> {
+        self.write(key, None)
+    }
+
+    fn write(&mut self, key: Bytes, written: Option<Written>) -> Option<Arc<Row>> {
+        let revision = self.rows.revision().next();
+        let change = self.rows.write(key, written)?;
+        let version = Version {
+            key: change.key.clone(),
+            revision: revision.0,
+        };
+        self.versions.insert(version, change.after.clone());
+        let before = change.before.clone();
+        self.changes.push(change);
+        before
+    }
+
+    /// Ends the transaction that is going on. `None` when it changed nothing.
+    pub(crate) fn close(&mut self) -> Option<Arc<ChangeSet>> {
+        let changes = std::mem::take(&mut self.changes);
+        self.rows.close(changes)
+    }
+
+    /// Forgets what was overwritten or deleted up to `revision`, which becomes the oldest that can be read.
+    pub(crate) fn compact(&mut self, revision: u64) -> Result<(), Refusal> {
+        if revision <= self.compacted().0 {
+            let floor = self.compacted().0;
+            return Err(Refusal::KvCompacted { floor });
+        }
+        if revision > self.rows.revision().0 {
+            return Err(Refusal::KvFutureRevision { revision });
+        }
+        for set in self.rows.forget(Revision(revision).next()) {
+            for change in &set.changes {
+                let version = |revision: Revision| Version {
+                    key: change.key.clone(),
+                    revision: revision.0,
+                };
+                if let Some(before) = &change.before {
+                    self.versions.remove(&version(before.mod_revision));
+                }
+                if change.after.is_none() {
+                    self.versions.remove(&version(set.revision));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Versions that are kept, for tests and for who wants to know the memory.
+    #[cfg(test)]
+    fn versions(&self) -> usize {
+        self.versions.len()
+    }
+}
+
+/// What a range covers: see [`KvRange::range_end`]. `None` is an empty range.
+pub(crate) fn bounds<'a>(key: &'a [u8], range_end: &'a [u8]) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    match range_end {
+        [] => Some((Bound::Included(key), Bound::Included(key))),
+        [0] => Some((Bound::Included(key), Bound::Unbounded)),
+        end if key < end => Some((Bound::Included(key), Bound::Excluded(end))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(user: &mut User, key: &'static str, value: &'static str) {
+        let written = Written {
+            value: Bytes::from(value),
+            lease: 0,
+        };
+        user.put(Bytes::from(key), written);
+        user.close();
+    }
+
+    fn delete(user: &mut User, key: &'static str) {
+        user.delete(Bytes::from(key));
+        user.close();
+    }
+
+    fn at(user: &User, revision: u64) -> String {
+        let range = KvRange {
+            key: Bytes::from_static(b"\0"),
+            range_end: Bytes::from_static(b"\0"),
+            revision,
+            ..KvRange::default()
+        };
+        match user.range(&range) {
+            Ok(ranged) => {
+                let rows = ranged.rows.iter();
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let shown = rows
+                    .map(|row| format!("{}={}@{}", text(&row.key), text(&row.row.value), row.row.version));
+                shown.collect::<Vec<_>>().join(" ")
+            }
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+
+    /// Revisions 2 to 7: a=1, b=1, a=2, a deleted, b=2, a=3.
+    fn story() -> User {
+        let mut user = User::new();
+        put(&mut user, "a", "1");
+        put(&mut user, "b", "1");
+        put(&mut user, "a", "2");
+        delete(&mut user, "a");
+        put(&mut user, "b", "2");
+        put(&mut user, "a", "3");
+        user
+    }
+
+    #[test]
+    fn every_revision_reads_as_it_was() {
+        let user = story();
+        assert_eq!(user.revision(), Revision(7));
+        let want = [
+            (1, ""),
+            (2, "a=1@1"),
+            (3, "a=1@1 b=1@1"),
+            (4, "a=2@2 b=1@1"),
+            (5, "b=1@1"),
+            (6, "b=2@2"),
+            (7, "a=3@1 b=2@2"),
+            (0, "a=3@1 b=2@2"),
+        ];
+        for (revision, want) in want {
+            assert_eq!(at(&user, revision), want, "at {revision}");
+        }
+        assert!(matches!(
+            user.check_revision(8),
+            Err(Refusal::KvFutureRevision { revision: 8 })
+        ));
+    }
+
+    #[test]
+    fn a_compaction_keeps_its_revision_and_what_is_newer() {
+        for compacted in 1..=7 {
+            let (whole, mut user) = (story(), story());
+            assert!(user.compact(compacted).is_ok());
+            for revision in compacted..=7 {
+                assert_eq!(
+                    at(&user, revision),
+                    at(&whole, revision),
+                    "{compacted}: {revision}"
+                );
+            }
+            for revision in 1..compacted {
+                assert_eq!(
+                    user.check_revision(revision),
+                    Err(Refusal::KvCompacted { floor: compacted }),
+                    "{compacted}: {revision}"
+                );
+            }
+            assert_eq!(
+                user.compact(compacted),
+                Err(Refusal::KvCompacted { floor: compacted })
+            );
+            assert_eq!(user.compact(8), Err(Refusal::KvFutureRevision { revision: 8 }));
+            // What is left is what can be read, and a deletion only where something is left to hide.
+            assert_eq!(user.rows().history().floor(), Revision(compacted + 1));
+        }
+        let mut user = story();
+        assert!(user.compact(7).is_ok());
+        assert_eq!(user.versions(), 2);
+        delete(&mut user, "a");
+        delete(&mut user, "b");
+        assert!(user.compact(9).is_ok());
+        assert_eq!((user.versions(), at(&user, 9)), (0, String::new()));
+    }
+
+    #[test]
+    fn a_restored_keyspace_reads_the_same() {
+        for compacted in 0..=7 {
+            let mut user = story();
+            if compacted > 0 {
+                assert!(user.compact(compacted).is_ok());
+            }
+            let history = user.rows.history();
+            let sets = history.all().map(Arc::unwrap_or_clone);
+            let history = History::restored(history.floor(), sets.collect::<Vec<_>>());
+            let rows = user.rows.between((Bound::Unbounded, Bound::Unbounded));
+            let rows = rows.map(|(key, row)| (key.clone(), Arc::clone(row))).collect();
+            let restored = User::from_parts(user.revision(), rows, history);
+            assert_eq!(restored.versions, user.versions, "compacted at {compacted}");
+            assert_eq!(restored.rows.digest(), user.rows.digest());
+            assert_eq!(restored.compacted(), user.compacted());
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_changes_nothing_makes_no_revision() {
+        let mut user = User::new();
+        assert!(user.delete(Bytes::from_static(b"a")).is_none());
+        assert!(user.close().is_none());
+        assert_eq!((user.revision(), user.compacted()), (Revision(1), Revision(0)));
+    }
+
+    #[test]
+    fn ranges_cover_what_etcd_says() {
+        type Case = (&'static [u8], &'static [u8], &'static [&'static [u8]]);
+        let cases: &[Case] = &[
+            (b"b", b"", &[b"b"]),
+            (b"b", b"\0", &[b"b", b"ba", b"c"]),
+            (b"\0", b"\0", &[b"a", b"b", b"ba", b"c"]),
+            (b"b", b"c", &[b"b", b"ba"]),
+            (b"b", b"b", &[]),
+            (b"c", b"b", &[]),
+            (b"x", b"", &[]),
+        ];
+        let mut user = User::new();
+        for key in ["a", "b", "ba", "c"] {
+            put(&mut user, key, "v");
+        }
+        for (key, end, want) in cases {
+            let present: Vec<_> = user.present(key, end).map(|(key, _)| &key[..]).collect();
+            assert_eq!(present, *want, "{key:?} to {end:?}");
+            let past: Vec<_> = user
+                .past(key, end, Revision(5))
+                .map(|(key, _)| &key[..])
+                .collect();
+            assert_eq!(past, *want, "{key:?} to {end:?}, in the past");
+        }
+    }
+}

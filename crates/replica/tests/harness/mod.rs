@@ -1,0 +1,190 @@
+//! A whole group in one process, over real sockets and simulated disks.
+//!
+//! A "crash" here drops a replica with its runtime: its sockets close at once, as a kernel closes those of a killed
+//! process.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quorate_host::{Clock, Network, SystemClock, Tcp};
+use quorate_replica::machine::{Command, CreateDatabase};
+use quorate_replica::{Listed, Listeners, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings};
+use quorate_store::{MemoryDisk, MemoryLatency, MemoryStore, Store};
+use quorate_types::MemberName;
+use tokio::time::{Instant, timeout};
+
+/// No condition here takes long on any machine; a test that waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A replica on a runtime of its own, so that it can be killed.
+pub(crate) struct Node {
+    pub(crate) replica: Replica,
+    runtime: tokio::runtime::Runtime,
+}
+
+pub(crate) struct Group {
+    pub(crate) listed: Vec<Listed>,
+    disks: BTreeMap<usize, MemoryDisk>,
+    pub(crate) nodes: BTreeMap<usize, Node>,
+    pub(crate) snapshot: SnapshotEvery,
+    /// How far all clocks are ahead of the machine's.
+    pub(crate) ahead_ms: Arc<AtomicU64>,
+}
+
+/// The machine's clock, set ahead.
+struct Ahead(Arc<AtomicU64>);
+
+impl Clock for Ahead {
+    fn unix_ms(&self) -> u64 {
+        SystemClock.unix_ms() + self.0.load(Ordering::Relaxed)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        SystemClock.monotonic_ns()
+    }
+}
+
+/// `RUST_LOG=quorate=debug cargo test ... -- --nocapture` shows what the replicas say.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_test_writer()
+        .try_init();
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+impl Group {
+    pub(crate) fn new(size: usize) -> Self {
+        log();
+        let listed = (0..size)
+            .map(|index| Listed {
+                name: MemberName::new(format!("r{index}")).unwrap(),
+                peer_address: free_address(),
+                liveness_address: free_address(),
+                client_address: free_address(),
+            })
+            .collect();
+        let disks = (0..size).map(|index| (index, MemoryDisk::new())).collect();
+        Self {
+            listed,
+            disks,
+            nodes: BTreeMap::new(),
+            snapshot: SnapshotEvery::default(),
+            ahead_ms: Arc::default(),
+        }
+    }
+
+    pub(crate) async fn started(size: usize) -> Self {
+        let mut group = Self::new(size);
+        for index in 0..size {
+            group.start(index).await;
+        }
+        for index in 0..size {
+            timeout(PATIENCE, group.replica(index).ready())
+                .await
+                .expect("ready in time")
+                .unwrap();
+        }
+        group
+    }
+
+    pub(crate) async fn start(&mut self, index: usize) {
+        let listed = self.listed.clone();
+        let config = ReplicaConfig {
+            joins: false,
+            name: listed[index].name.clone(),
+            listed: listed.clone(),
+            profile: Profile::Lan,
+            snapshot: self.snapshot,
+            session_grace: Duration::from_millis(200),
+            version: "test".to_owned(),
+        };
+        let disk = self.disks[&index].clone();
+        let clock = Ahead(Arc::clone(&self.ahead_ms));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let start = runtime.spawn(async move {
+            let liveness = Tcp.listen(&listed[index].liveness_address).await.unwrap();
+            let peer = Tcp.listen(&listed[index].peer_address).await.unwrap();
+            let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&disk, MemoryLatency::default()).unwrap());
+            let surroundings = Surroundings {
+                network: Arc::new(Tcp),
+                clock: Arc::new(clock),
+            };
+            Replica::start(
+                config.checked().unwrap(),
+                store,
+                Listeners { liveness, peer },
+                surroundings,
+            )
+            .await
+        });
+        let replica = start.await.unwrap();
+        self.nodes.insert(index, Node { replica, runtime });
+    }
+
+    pub(crate) fn crash(&mut self, index: usize) {
+        let node = self.nodes.remove(&index).unwrap();
+        node.runtime.shutdown_background();
+        drop(node.replica);
+        self.disks[&index].crash();
+    }
+
+    /// The one that serves as the leader, once there is one.
+    pub(crate) async fn leader(&self) -> usize {
+        let serving = async {
+            loop {
+                for (index, node) in &self.nodes {
+                    if node.replica.leadership().borrow().serving {
+                        return *index;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, serving).await.expect("a leader")
+    }
+
+    pub(crate) fn replica(&self, index: usize) -> &Replica {
+        &self.nodes[&index].replica
+    }
+
+    pub(crate) async fn propose(&self, index: usize, command: Command) -> quorate_replica::machine::Outcome {
+        self.replica(index)
+            .propose(&command, None, soon())
+            .await
+            .unwrap()
+            .outcome
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for (_, node) in std::mem::take(&mut self.nodes) {
+            node.runtime.shutdown_background();
+        }
+    }
+}
+
+pub(crate) fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+pub(crate) fn database(name: &str) -> Command {
+    Command::CreateDatabase(CreateDatabase {
+        name: name.to_owned(),
+        properties: BTreeMap::new(),
+    })
+}
