@@ -90,6 +90,25 @@ impl Writers {
     }
 }
 
+/// Crashes all but `left`, which notices it. Its links must be up before: a process that it never met proves nothing by
+/// being gone.
+async fn crash_all_but(group: &mut Group, left: usize) {
+    let linked = async {
+        loop {
+            let peers = group.replica(left).status().peers;
+            if peers.iter().filter(|peer| peer.linked).count() == 2 {
+                return;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, linked).await.expect("links come up");
+    for other in (0..3).filter(|other| *other != left) {
+        group.crash(other);
+    }
+    no_leader_known(group.replica(left)).await;
+}
+
 async fn no_leader_known(replica: &Replica) {
     let mut leadership = replica.leadership();
     timeout(PATIENCE, leadership.wait_for(|now| now.leader.is_none()))
@@ -221,10 +240,8 @@ async fn without_a_leader_they_wait_for_one_or_for_the_deadline() {
     let mut group = Group::started(3).await;
     let leader = group.leader().await;
     let (left, other) = ((leader + 1) % 3, (leader + 2) % 3);
-    group.crash(other);
-    group.crash(leader);
+    crash_all_but(&mut group, left).await;
     let replica = group.replica(left).clone();
-    no_leader_known(&replica).await;
 
     let brief = || Instant::now() + Duration::from_millis(200);
     let not_leader = |error: &Unavailable| matches!(error, Unavailable::NotLeader { leader: None, .. });
@@ -258,10 +275,8 @@ async fn what_is_too_much_is_refused_at_once() {
     let mut group = Group::started(3).await;
     let leader = group.leader().await;
     let left = (leader + 1) % 3;
-    group.crash((leader + 2) % 3);
-    group.crash(leader);
+    crash_all_but(&mut group, left).await;
     let replica = group.replica(left);
-    no_leader_known(replica).await;
     let deadline = Instant::now() + Duration::from_secs(2);
     let writes = (0..PROPOSALS_IN_FLIGHT_MAX + 10).map(|_| replica.propose_anywhere(ids(), deadline));
     let outcomes = join_all(writes).await;
