@@ -451,6 +451,7 @@ fn snapshot_records() {
         create_revision: 2,
         mod_revision: 3,
         version: 2,
+        lease: 0,
     };
     let stored = StoredRow {
         key: "k".into(),

@@ -54,31 +54,23 @@ impl User {
     /// From the parts of a snapshot. The versions follow from the rows and the history.
     pub(crate) fn from_parts(revision: Revision, rows: OrdMap<Bytes, Arc<Row>>, history: History) -> Self {
         let mut versions = OrdMap::new();
-        let mut add = |key: &Bytes, row: &Arc<Row>| {
-            let version = Version {
-                key: key.clone(),
-                revision: row.mod_revision.0,
-            };
-            versions.insert(version, Some(Arc::clone(row)));
+        let version = |key: &Bytes, revision: Revision| Version {
+            key: key.clone(),
+            revision: revision.0,
         };
         for (key, row) in &rows {
-            add(key, row);
+            versions.insert(version(key, row.mod_revision), Some(Arc::clone(row)));
         }
-        let mut deleted = Vec::new();
+        // In their order: a transaction may delete a key and put it again, and the last write stands.
         for set in history.all() {
             for change in &set.changes {
-                for row in [&change.before, &change.after].into_iter().flatten() {
-                    add(&change.key, row);
+                if let Some(before) = &change.before {
+                    let before_it = version(&change.key, before.mod_revision);
+                    versions.insert(before_it, Some(Arc::clone(before)));
                 }
-                if change.after.is_none() {
-                    deleted.push(Version {
-                        key: change.key.clone(),
-                        revision: set.revision.0,
-                    });
-                }
+                versions.insert(version(&change.key, set.revision), change.after.clone());
             }
         }
-        versions.extend(deleted.into_iter().map(|version| (version, None)));
         Self {
             rows: Keyspace::from_parts(KeyspaceTag::User, revision, rows, history),
             versions,
@@ -222,7 +214,8 @@ impl User {
                 if let Some(before) = &change.before {
                     self.versions.remove(&version(before.mod_revision));
                 }
-                if change.after.is_none() {
+                // A deletion hides nothing any more, unless the key was put again behind it.
+                if let Some(None) = self.versions.get(&version(set.revision)) {
                     self.versions.remove(&version(set.revision));
                 }
             }
@@ -356,18 +349,56 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_change_twice_in_one_revision() {
+        let written = |value: &'static str| Written {
+            value: Bytes::from(value),
+            lease: 0,
+        };
+        let mut user = story();
+        // Revision 8: deleted and put again; 9: put and deleted.
+        user.delete(Bytes::from("a"));
+        user.put(Bytes::from("a"), written("4"));
+        user.close();
+        user.put(Bytes::from("b"), written("5"));
+        user.delete(Bytes::from("b"));
+        user.close();
+        for (revision, want) in [(7, "a=3@1 b=2@2"), (8, "a=4@1 b=2@2"), (9, "a=4@1")] {
+            assert_eq!(at(&user, revision), want, "at {revision}");
+        }
+        let restored = restored(&user);
+        assert_eq!(restored.versions, user.versions);
+        for revision in [8, 9] {
+            let mut user = user.clone();
+            assert!(user.compact(revision).is_ok());
+            assert_eq!(
+                at(&user, revision),
+                at(&restored, revision),
+                "compacted at {revision}"
+            );
+            assert_eq!(at(&user, 9), "a=4@1");
+        }
+        assert!(user.compact(9).is_ok());
+        assert_eq!(user.versions(), 1);
+    }
+
+    /// As out of a snapshot.
+    fn restored(user: &User) -> User {
+        let history = user.rows.history();
+        let sets = history.all().map(Arc::unwrap_or_clone);
+        let history = History::restored(history.floor(), sets.collect::<Vec<_>>());
+        let rows = user.rows.between((Bound::Unbounded, Bound::Unbounded));
+        let rows = rows.map(|(key, row)| (key.clone(), Arc::clone(row))).collect();
+        User::from_parts(user.revision(), rows, history)
+    }
+
+    #[test]
     fn a_restored_keyspace_reads_the_same() {
         for compacted in 0..=7 {
             let mut user = story();
             if compacted > 0 {
                 assert!(user.compact(compacted).is_ok());
             }
-            let history = user.rows.history();
-            let sets = history.all().map(Arc::unwrap_or_clone);
-            let history = History::restored(history.floor(), sets.collect::<Vec<_>>());
-            let rows = user.rows.between((Bound::Unbounded, Bound::Unbounded));
-            let rows = rows.map(|(key, row)| (key.clone(), Arc::clone(row))).collect();
-            let restored = User::from_parts(user.revision(), rows, history);
+            let restored = restored(&user);
             assert_eq!(restored.versions, user.versions, "compacted at {compacted}");
             assert_eq!(restored.rows.digest(), user.rows.digest());
             assert_eq!(restored.compacted(), user.compacted());

@@ -2,7 +2,7 @@
 //!
 //! Promises: what etcd gives: the count is that of all keys in the range, whatever the limit and the bounds on revisions;
 //! rows come by key unless something else was asked for; a limit cuts after ordering. Without an order and bounds, only as
-//! many rows are collected as are given. Pure.
+//! many rows are collected as are given, and one more. Pure.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -26,18 +26,23 @@ pub(super) fn answer(user: &User, range: &KvRange) -> KvRanged {
 
 fn pick<'a>(range: &KvRange, rows: impl Iterator<Item = (&'a Bytes, &'a Arc<Row>)>) -> KvRanged {
     let mut ranged = KvRanged::default();
-    let as_it_comes = range.order == KvOrder::None && range.target == KvTarget::Key;
     let limit = match range.limit {
         0 => usize::MAX,
         limit => usize::try_from(limit).unwrap_or(usize::MAX),
     };
+    let is_bounded = range.min_mod_revision != 0
+        || range.max_mod_revision != 0
+        || range.min_create_revision != 0
+        || range.max_create_revision != 0;
+    // etcd fetches one row more than the limit unless an order or bounds are asked for; so what is only ordered by, without
+    // a direction, orders the first rows by key.
+    let fetched_max = match range.order {
+        KvOrder::None if !is_bounded => limit.saturating_add(1),
+        _ => usize::MAX,
+    };
     for (key, row) in rows {
         ranged.count += 1;
-        if range.count_only || !is_wanted(range, row) {
-            continue;
-        }
-        if as_it_comes && ranged.rows.len() == limit {
-            ranged.more = true;
+        if range.count_only || ranged.rows.len() == fetched_max || !is_wanted(range, row) {
             continue;
         }
         ranged.rows.push(KeyRow {
@@ -45,15 +50,15 @@ fn pick<'a>(range: &KvRange, rows: impl Iterator<Item = (&'a Bytes, &'a Arc<Row>
             row: Arc::clone(row),
         });
     }
-    if !as_it_comes {
+    if range.order != KvOrder::None || range.target != KvTarget::Key {
         let descending = range.order == KvOrder::Descend;
         ranged.rows.sort_by(|one, other| {
             let order = compare(range.target, one, other);
             if descending { order.reverse() } else { order }
         });
-        ranged.more = ranged.rows.len() > limit;
-        ranged.rows.truncate(limit);
     }
+    ranged.more = ranged.rows.len() > limit;
+    ranged.rows.truncate(limit);
     if range.keys_only {
         for row in &mut ranged.rows {
             row.row = Arc::new(Row {
@@ -181,6 +186,14 @@ mod tests {
                     min_create_revision: 3,
                     limit: 1,
                     ..all()
+                },
+                "b of 3, more",
+            ),
+            (
+                "by modification without a direction: of the first by key",
+                KvRange {
+                    limit: 1,
+                    ..by(KvOrder::None, KvTarget::Mod)
                 },
                 "b of 3, more",
             ),

@@ -101,12 +101,12 @@ fn check(user: &User, path: &Path<'_>) -> Result<(), Refusal> {
 }
 
 fn check_put(user: &User, put: &KvPut) -> Result<(), Refusal> {
-    if (put.ignore_value || put.ignore_lease) && user.get(&put.key).is_none() {
-        return Err(Refusal::KvKeyNotFound);
-    }
     // There are no leases of etcd's yet that a key could die with.
     if put.lease != 0 {
         return Err(Refusal::KvLeaseNotFound { lease: put.lease });
+    }
+    if (put.ignore_value || put.ignore_lease) && user.get(&put.key).is_none() {
+        return Err(Refusal::KvKeyNotFound);
     }
     Ok(())
 }
