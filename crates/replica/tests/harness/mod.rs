@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate_host::{Clock, Network, SystemClock, Tcp};
@@ -57,20 +57,47 @@ fn log() {
         .try_init();
 }
 
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+/// An address that is ours alone: each group has a loopback host of its own, so that no other group and no connection on
+/// the way out can take one of its ports while a replica is down.
+struct Host {
+    host: String,
+    next_port: u16,
+}
+
+impl Host {
+    fn new() -> Self {
+        static GROUPS: AtomicU32 = AtomicU32::new(0);
+        let group = GROUPS.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let host = format!(
+            "127.{}.{}.{}",
+            64 + (process >> 8) % 128,
+            process % 256,
+            1 + group % 250
+        );
+        Self {
+            host,
+            next_port: 7_001,
+        }
+    }
+
+    fn address(&mut self) -> String {
+        let port = self.next_port;
+        self.next_port += 1;
+        format!("{}:{port}", self.host)
+    }
 }
 
 impl Group {
     pub(crate) fn new(size: usize) -> Self {
         log();
+        let mut host = Host::new();
         let listed = (0..size)
             .map(|index| Listed {
                 name: MemberName::new(format!("r{index}")).unwrap(),
-                peer_address: free_address(),
-                liveness_address: free_address(),
-                client_address: free_address(),
+                peer_address: host.address(),
+                liveness_address: host.address(),
+                client_address: host.address(),
             })
             .collect();
         let disks = (0..size).map(|index| (index, MemoryDisk::new())).collect();
