@@ -427,6 +427,104 @@ fn answers() {
     );
 }
 
+/// A transaction with every field of every operation, and its answer.
+#[test]
+fn transactions_on_etcds_keys() {
+    let range = KvRange {
+        key: "a".into(),
+        range_end: "b".into(),
+        limit: 3,
+        revision: 4,
+        order: 2,
+        target: 3,
+        keys_only: true,
+        count_only: true,
+        min_mod_revision: 5,
+        max_mod_revision: 6,
+        min_create_revision: 7,
+        max_create_revision: 8,
+    };
+    let put = KvPut {
+        key: "k".into(),
+        value: "v".into(),
+        lease: -2,
+        prev_kv: true,
+        ignore_value: true,
+        ignore_lease: true,
+    };
+    let delete = KvDelete {
+        key: "k".into(),
+        range_end: "l".into(),
+        prev_kv: true,
+    };
+    let op = |op| KvOp { op: Some(op) };
+    let compare = |operand| KvCompare {
+        key: "k".into(),
+        range_end: "l".into(),
+        relation: 3,
+        operand: Some(operand),
+    };
+    let txn = KvTxn {
+        compares: vec![
+            compare(kv_compare::Operand::Version(1)),
+            compare(kv_compare::Operand::Create(2)),
+            compare(kv_compare::Operand::Mod(3)),
+            compare(kv_compare::Operand::Value("v".into())),
+            compare(kv_compare::Operand::Lease(-4)),
+        ],
+        success: vec![op(kv_op::Op::Range(range)), op(kv_op::Op::Put(put))],
+        failure: vec![
+            op(kv_op::Op::Delete(delete)),
+            op(kv_op::Op::Txn(KvTxn::default())),
+        ],
+    };
+    pin(
+        &txn,
+        "010a0a0a016b12016c180320010a0a0a016b12016c180328020a0a0a016b12016c180330030a0b0a016b12016c18033a01760a130a016b12016c180340fcffffffffffffffff01121c0a1a0a01611201621803200428023003380140014805500658076008121912170a016b12017618feffffffffffffffff012001280130011a0a1a080a016b12016c18011a022200",
+    );
+    let row = StoredRow {
+        key: "k".into(),
+        row: Some(Row {
+            value: "v".into(),
+            create_revision: 2,
+            mod_revision: 3,
+            version: 2,
+            lease: -2,
+        }),
+    };
+    let before = KvBefore {
+        count: 1,
+        rows: vec![row.clone()],
+    };
+    let ranged = KvRanged {
+        rows: vec![row],
+        more: true,
+        count: 9,
+    };
+    let kinds = [
+        kv_result::Result::Range(ranged),
+        kv_result::Result::Put(before.clone()),
+        kv_result::Result::Delete(before),
+        kv_result::Result::Txn(KvTxnResult::default()),
+    ];
+    let result = |kind| KvResult {
+        revision: 5,
+        result: Some(kind),
+    };
+    let reply = KvReply {
+        revision: 5,
+        result: Some(KvTxnResult {
+            succeeded: true,
+            results: kinds.map(result).to_vec(),
+        }),
+    };
+    pin(
+        &reply,
+        "0108051273080112230805121f0a190a016b12140a017610021803200228feffffffffffffffff0110011809122108051a1d080112190a016b12140a017610021803200228feffffffffffffffff0112210805221d080112190a016b12140a017610021803200228feffffffffffffffff01120408052a00",
+    );
+    pin(&CompactKv { revision: 300 }, "0108ac02");
+}
+
 #[test]
 fn snapshot_records() {
     let pin = |record, want| pin(&SnapshotRecord { record: Some(record) }, want);

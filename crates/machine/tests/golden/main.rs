@@ -1,7 +1,7 @@
 //! Old logs and old snapshots, which every build must read to the very same state.
 //!
 //! `v1.log` holds entries as replicas of feature level 1 wrote them, each with the digest that the state has after it;
-//! `v1.snapshot` the records of a snapshot taken at its end. They were recorded once and are never changed: when a line
+//! `v1.snapshot` the records of a snapshot taken at its end; and so on for each level. They were recorded once and are never changed: when a line
 //! fails, this build would diverge from the replicas beside it in the middle of a rolling upgrade. New behaviour gets a new
 //! feature level and a new file.
 //!
@@ -18,7 +18,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use quorate_machine::Machine;
+use quorate_machine::{FEATURE_LEVEL_MAX, Machine};
 use quorate_types::Index;
 
 fn path(name: &str) -> PathBuf {
@@ -42,35 +42,43 @@ fn lines(name: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// The machine at the end of the log; every line's digest is checked on the way.
-fn replay() -> Machine {
+/// The machine at the end of a level's log; every line's digest is checked on the way.
+fn replay(level: u32) -> Machine {
     let mut machine = Machine::genesis();
-    for (index, line) in lines("v1.log").iter().enumerate() {
+    for (index, line) in lines(&format!("v{level}.log")).iter().enumerate() {
         let (digest, entry) = line.split_once(' ').unwrap();
         machine.apply(Index(index as u64), &unhex(entry)).unwrap();
         let now = format!("{:032x}", machine.image().digest());
-        assert_eq!(now, digest, "the state differs after entry {index} of v1.log");
+        assert_eq!(
+            now, digest,
+            "the state differs after entry {index} of v{level}.log"
+        );
     }
     machine
 }
 
 #[test]
-fn an_old_log_replays_to_its_digests() {
+fn old_logs_replay_to_their_digests() {
     record::once();
-    let image = replay().image();
-    assert!(image.audit().is_ok());
-    assert!(image.position() > Some(Index(300)));
+    for level in 1..=FEATURE_LEVEL_MAX {
+        let image = replay(level).image();
+        assert!(image.audit().is_ok());
+        assert!(image.position() > Some(Index(300)));
+        assert_eq!(image.feature_level(), level);
+    }
 }
 
 #[test]
-fn an_old_snapshot_restores_to_the_state_at_its_writing() {
+fn old_snapshots_restore_to_the_state_at_their_writing() {
     record::once();
-    let records = lines("v1.snapshot")
-        .iter()
-        .map(|line| unhex(line))
-        .collect::<Vec<_>>();
-    let restored = Machine::restore(records.iter().cloned().map(Ok::<_, Infallible>)).unwrap();
-    assert_eq!(restored.image().digest(), replay().image().digest());
-    let written: Vec<_> = restored.image().snapshot_records().collect();
-    assert_eq!(written, records);
+    for level in 1..=FEATURE_LEVEL_MAX {
+        let records = lines(&format!("v{level}.snapshot"))
+            .iter()
+            .map(|line| unhex(line))
+            .collect::<Vec<_>>();
+        let restored = Machine::restore(records.iter().cloned().map(Ok::<_, Infallible>)).unwrap();
+        assert_eq!(restored.image().digest(), replay(level).image().digest());
+        let written: Vec<_> = restored.image().snapshot_records().collect();
+        assert_eq!(written, records);
+    }
 }

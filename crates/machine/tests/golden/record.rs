@@ -6,7 +6,9 @@ use std::sync::Once;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
-use quorate_machine::{Command, CreateCollection, DataType, DefaultValue, Field, Machine, Schema};
+use quorate_machine::{
+    Command, CreateCollection, DataType, DefaultValue, FEATURE_LEVEL_MAX, Field, Machine, Schema,
+};
 use quorate_types::Index;
 
 use crate::generate::{Step, entries, log};
@@ -16,27 +18,28 @@ use crate::{hex, path};
 pub(crate) fn once() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        if std::env::var_os("RECORD_GOLDEN").is_some() && !path("v1.log").exists() {
-            record();
+        let log = format!("v{FEATURE_LEVEL_MAX}.log");
+        if std::env::var_os("RECORD_GOLDEN").is_some() && !path(&log).exists() {
+            record(FEATURE_LEVEL_MAX);
         }
     });
 }
 
-fn record() {
+fn record(level: u32) {
     let mut text =
-        String::from("# Digest after the entry, and the entry. Recorded at feature level 1; see main.rs.\n");
+        format!("# Digest after the entry, and the entry. Recorded at feature level {level}; see main.rs.\n");
     let mut machine = Machine::genesis();
     for (index, entry) in entries(&steps()).iter().enumerate() {
         machine.apply(Index(index as u64), entry).unwrap();
         writeln!(text, "{:032x} {}", machine.image().digest(), hex(entry)).unwrap();
     }
-    fs::write(path("v1.log"), text).unwrap();
+    fs::write(path(&format!("v{level}.log")), text).unwrap();
 
-    let mut text = String::from("# The records of a snapshot at the end of v1.log.\n");
+    let mut text = format!("# The records of a snapshot at the end of v{level}.log.\n");
     for record in machine.image().snapshot_records() {
         writeln!(text, "{}", hex(&record)).unwrap();
     }
-    fs::write(path("v1.snapshot"), text).unwrap();
+    fs::write(path(&format!("v{level}.snapshot")), text).unwrap();
 }
 
 /// A collection with every type of field, then random logs one after the other.
