@@ -12,6 +12,7 @@ use quorate::{
 use quorate_api::v1;
 use quorate_client::Client;
 use quorate_host::{BoxFuture, Listener, Stream};
+use quorate_replica::machine::FEATURE_LEVEL_MAX;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -144,6 +145,16 @@ impl Cluster {
 
     pub(crate) fn at(&self, number: usize) -> &Coordinator {
         self.running[number].as_ref().unwrap()
+    }
+
+    /// Once the leader writes nothing of its own accord any more: all have raised the feature level.
+    pub(crate) async fn settled(&self) {
+        let is_raised = |coordinator: &Coordinator| {
+            let stale = coordinator.replica().read_stale();
+            stale.is_ok_and(|stale| stale.image.feature_level() == FEATURE_LEVEL_MAX)
+        };
+        let all = || async { self.running().all(is_raised).then_some(()) };
+        until("the feature level is raised", all).await;
     }
 
     /// The number of the replica that serves as the leader, once there is one and all that run know it.

@@ -209,6 +209,8 @@ async fn calls_are_held_while_nobody_leads_and_answered_at_their_deadline() {
     let leader = cluster.leader().await;
     let others: Vec<usize> = (0..3).filter(|number| *number != leader).collect();
     let (alone, other) = (others[0], others[1]);
+    // The first write to the failing disk is to be ours.
+    cluster.settled().await;
     cluster.stop_one(other).await;
     // An orderly stop would hand leadership over, and an isolated leader answers at once.
     cluster.disks[leader].fail_writes(true);
