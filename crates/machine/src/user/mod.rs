@@ -211,7 +211,10 @@ impl User {
                     key: change.key.clone(),
                     revision: revision.0,
                 };
-                if let Some(before) = &change.before {
+                // What the same transaction wrote before is no version of its own: the last write stands in its place.
+                if let Some(before) = &change.before
+                    && before.mod_revision < set.revision
+                {
                     self.versions.remove(&version(before.mod_revision));
                 }
                 // A deletion hides nothing any more, unless the key was put again behind it.
@@ -362,12 +365,22 @@ mod tests {
         user.put(Bytes::from("b"), written("5"));
         user.delete(Bytes::from("b"));
         user.close();
-        for (revision, want) in [(7, "a=3@1 b=2@2"), (8, "a=4@1 b=2@2"), (9, "a=4@1")] {
+        // 10: put twice.
+        user.put(Bytes::from("c"), written("6"));
+        user.put(Bytes::from("c"), written("7"));
+        user.close();
+        let want = [
+            (7, "a=3@1 b=2@2"),
+            (8, "a=4@1 b=2@2"),
+            (9, "a=4@1"),
+            (10, "a=4@1 c=7@2"),
+        ];
+        for (revision, want) in want {
             assert_eq!(at(&user, revision), want, "at {revision}");
         }
         let restored = restored(&user);
         assert_eq!(restored.versions, user.versions);
-        for revision in [8, 9] {
+        for revision in [8, 9, 10] {
             let mut user = user.clone();
             assert!(user.compact(revision).is_ok());
             assert_eq!(
@@ -375,10 +388,10 @@ mod tests {
                 at(&restored, revision),
                 "compacted at {revision}"
             );
-            assert_eq!(at(&user, 9), "a=4@1");
+            assert_eq!(at(&user, 10), "a=4@1 c=7@2");
         }
-        assert!(user.compact(9).is_ok());
-        assert_eq!(user.versions(), 1);
+        assert!(user.compact(10).is_ok());
+        assert_eq!(user.versions(), 2);
     }
 
     /// As out of a snapshot.
