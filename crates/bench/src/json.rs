@@ -27,6 +27,8 @@ fn line(result: &Outcome, setting: &Setting) -> Value {
         "rounds": result.rounds,
         "gap_ms": result.gap_ms.as_ref().map(percentiles),
         "gaps_ms": result.gaps_ms,
+        "calm_rounds": result.calm_rounds,
+        "calm_gap_ms": result.calm_gap_ms.as_ref().map(percentiles),
         "phases_ms": phases.collect::<Map<String, Value>>(),
         "writes": result.writes,
         "failed_calls": result.failed_calls,

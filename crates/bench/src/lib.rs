@@ -17,6 +17,7 @@ mod json;
 mod judge;
 mod options;
 mod pace;
+mod pauses;
 mod percentile;
 mod phases;
 mod progress;

@@ -58,6 +58,10 @@ pub struct Outcome {
     pub gaps_ms: Vec<f64>,
     /// Their percentiles.
     pub gap_ms: Option<Percentiles>,
+    /// Rounds in which the machine itself did not stand still for 10 ms.
+    pub calm_rounds: u64,
+    /// The percentiles of those rounds alone.
+    pub calm_gap_ms: Option<Percentiles>,
     /// Milliseconds from the fault to each step, in order of time.
     pub phases_ms: Vec<(String, Percentiles)>,
     /// Writes that were sent.
@@ -85,6 +89,8 @@ pub struct Outcome {
 impl Outcome {
     pub(crate) fn of_rounds(system: &str, fault: &str, rounds: &[Round]) -> Self {
         let gaps_ns: Vec<u64> = rounds.iter().filter_map(|round| round.gap_ns).collect();
+        let calm: Vec<&Round> = rounds.iter().filter(|round| round.paused_ns == 0).collect();
+        let calm_gaps_ns: Vec<u64> = calm.iter().filter_map(|round| round.gap_ns).collect();
         let steps: Vec<Steps> = rounds.iter().map(|round| round.steps.clone()).collect();
         let sum = |of: fn(&Round) -> u64| rounds.iter().map(of).sum();
         Self {
@@ -93,6 +99,8 @@ impl Outcome {
             rounds: rounds.len() as u64,
             gaps_ms: gaps_ns.iter().map(|ns| milliseconds(*ns)).collect(),
             gap_ms: Percentiles::of_ns(&gaps_ns),
+            calm_rounds: calm.len() as u64,
+            calm_gap_ms: Percentiles::of_ns(&calm_gaps_ns),
             phases_ms: summary(&steps),
             writes: sum(|round| round.writes),
             failed_calls: sum(|round| round.failed),
@@ -193,6 +201,7 @@ pub(crate) mod tests {
                 writes: 20,
                 tally: Tally { lost: 2, doubled: 3 },
                 unrest: true,
+                paused_ns: 12_000_000,
                 ..Round::default()
             },
         ];
@@ -206,6 +215,11 @@ pub(crate) mod tests {
             (1, 1, [9.0].as_slice())
         );
         assert_eq!(of.first_failure.as_deref(), Some("late"));
+        assert_eq!(
+            (of.calm_rounds, of.calm_gap_ms.map(|gap| gap.max)),
+            (1, Some(9.0)),
+            "the machine stood still in the other"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::fault::{Fault, GapRule};
 use crate::gap::{first_answer_ns, gap_ns};
 use crate::judge::Tally;
 use crate::pace::OpenLoop;
+use crate::pauses::Meter;
 use crate::phases::{Steps, after_fault};
 use crate::system::System;
 
@@ -42,12 +43,19 @@ pub(crate) struct Round {
     pub(crate) tally: Tally,
     /// The fault cost more than one term: an election failed, or leadership changed again.
     pub(crate) unrest: bool,
+    /// How long the machine itself stood still meanwhile; 0 when it did not.
+    pub(crate) paused_ns: u64,
     /// Memory of the leader when it was struck, megabytes.
     pub(crate) leader_mb: Option<u64>,
 }
 
 /// Runs a round of `fault`. The system has `patience` to settle before it and after it.
-pub(crate) async fn run(system: &dyn System, fault: Fault, patience: Duration) -> Result<Round, BenchError> {
+pub(crate) async fn run(
+    system: &dyn System,
+    fault: Fault,
+    patience: Duration,
+    meter: &Meter,
+) -> Result<Round, BenchError> {
     let before = system.settle(patience).await?;
     let target = system.begin().await?;
     let open = OpenLoop::start(target, PERIOD)?;
@@ -106,6 +114,8 @@ pub(crate) async fn run(system: &dyn System, fault: Fault, patience: Duration) -
         first_failure: refused.or_else(|| first_failure(&records)),
         tally,
         unrest: after.term > before.term + 1,
+        // By now a pause within the round is over.
+        paused_ns: meter.longest_ns(fault_ns, end_ns),
         leader_mb,
     })
 }

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::error::{BenchError, with_causes};
 use crate::etcd::{self, Timing};
 use crate::options::Options;
+use crate::pauses::Meter;
 use crate::progress::Progress;
 use crate::quorate::{self, ballast, objects, restart_times};
 use crate::report::{Outcome, Report, Setting};
@@ -64,8 +65,9 @@ pub async fn failover(options: &Options, progress: &Progress) -> Result<Report, 
             others.push(Box::new(etcd));
         }
     }
-    let patience = settle_patience(options.ballast_mb);
-    if let Err(error) = measure(options, &group, &others, patience, progress, &mut report).await {
+    let meter =
+        Meter::start(place.path()).map_err(|cause| BenchError::io("watch the machine's pauses", cause))?;
+    if let Err(error) = measure(options, &group, &others, &meter, progress, &mut report).await {
         report.aborted = Some(with_causes(&error));
     }
     group.stop().await;
@@ -82,10 +84,11 @@ async fn measure(
     options: &Options,
     group: &quorate::Group,
     others: &[Box<dyn System>],
-    patience: Duration,
+    meter: &Meter,
     progress: &Progress,
     report: &mut Report,
 ) -> Result<(), BenchError> {
+    let patience = settle_patience(options.ballast_mb);
     let systems: Vec<&dyn System> = std::iter::once(group as &dyn System)
         .chain(others.iter().map(|other| &**other))
         .collect();
@@ -94,7 +97,7 @@ async fn measure(
         let mut all = async || {
             for number in 1..=options.rounds {
                 for (system, rounds) in systems.iter().zip(&mut rounds) {
-                    let round = Box::pin(round::run(*system, *fault, patience)).await?;
+                    let round = Box::pin(round::run(*system, *fault, patience, meter)).await?;
                     tell(*system, fault.name(), number, options.rounds, &round, progress);
                     rounds.push(round);
                 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::pauses::PAUSE_MS;
 use crate::percentile::Percentiles;
 use crate::report::{Outcome, RESTART, Report, Setting};
 
@@ -17,6 +18,7 @@ impl Report {
         let rows: Vec<Vec<String>> = self.results.iter().map(row).collect();
         let _ = writeln!(text, "gap in ms, as the client saw it");
         text += &aligned(&HEAD.map(str::to_owned), &rows);
+        self.calm(&mut text);
         self.phases(&mut text);
         let ratios = self.ratios();
         if !ratios.is_empty() {
@@ -32,6 +34,23 @@ impl Report {
         self.remarks(&mut text);
         let _ = writeln!(text, "\n{}", setting(&self.setting));
         text
+    }
+
+    /// The rounds in which the machine itself did not stand still, where there were others.
+    fn calm(&self, text: &mut String) {
+        let paused = |result: &&Outcome| result.calm_rounds < result.rounds;
+        let rows: Vec<Vec<String>> = self.results.iter().filter(paused).map(calm_row).collect();
+        if rows.is_empty() {
+            return;
+        }
+        let _ = writeln!(
+            text,
+            "\nwithout the rounds in which the machine itself stood still for {PAUSE_MS} ms"
+        );
+        text.push_str(&aligned(
+            &HEAD[..7].iter().map(|&head| head.to_owned()).collect::<Vec<_>>(),
+            &rows,
+        ));
     }
 
     fn phases(&self, text: &mut String) {
@@ -118,6 +137,16 @@ fn row(result: &Outcome) -> Vec<String> {
     row
 }
 
+fn calm_row(result: &Outcome) -> Vec<String> {
+    let mut row = vec![
+        result.system.clone(),
+        result.fault.clone(),
+        result.calm_rounds.to_string(),
+    ];
+    row.extend(four(result.calm_gap_ms.as_ref()));
+    row
+}
+
 fn four(of: Option<&Percentiles>) -> [String; 4] {
     match of {
         Some(of) => [of.p50, of.p90, of.p99, of.max].map(|ms| format!("{ms:.1}")),
@@ -185,6 +214,8 @@ mod tests {
         etcd.late_sends = 0;
         let mut ours = outcome("quorate", "kill", &[8, 9, 40]);
         ours.late_sends = 0;
+        ours.calm_rounds = 2;
+        ours.calm_gap_ms = Percentiles::of_ns(&[8_000_000, 9_000_000]);
         let setting = Setting {
             replicas: 3,
             objects: 1_000,
@@ -206,6 +237,10 @@ system      fault    rounds    p50    p90    p99    max  failed  lost  doubled  
 quorate     kill          3    9.0   40.0   40.0   40.0       0     0        0    3000     0
 etcd-10-50  kill          1   90.0   90.0   90.0   90.0       0     0        0    1000     0
 quorate     restart       1  700.0  700.0  700.0  700.0       -     -        -       -     -
+
+without the rounds in which the machine itself stood still for 10 ms
+system   fault  rounds  p50  p90  p99  max
+quorate  kill        2  8.0  9.0  9.0  9.0
 
 quorate kill: ms from the fault to each step
 step      p50   p90   p99   max

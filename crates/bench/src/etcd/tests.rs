@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Group, Timing};
 use crate::fault::Fault;
+use crate::pauses::Meter;
 use crate::round;
 use crate::system::System;
 
@@ -18,8 +19,9 @@ async fn a_round_of_each_fault() {
     let group = Group::start(&program, Timing::Fast, 3, directory.path())
         .await
         .expect("etcd starts");
+    let meter = Meter::start(directory.path()).expect("starts");
     for fault in Fault::ALL {
-        let round = round::run(&group, fault, Duration::from_secs(60))
+        let round = round::run(&group, fault, Duration::from_secs(60), &meter)
             .await
             .expect("a round");
         eprintln!("{fault}: {round:?}");
