@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "quorate-etcd",
-        &["quorate-types", "quorate-api", "quorate-replica"],
+        &["quorate-types", "quorate-host", "quorate-api", "quorate-replica"],
     ),
     (
         "quorate-client",

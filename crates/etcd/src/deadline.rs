@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 /// However long the caller would wait: what etcd gives a request with its default timeouts.
-const PATIENCE_MAX: Duration = Duration::from_secs(7);
+pub(crate) const PATIENCE_MAX: Duration = Duration::from_secs(7);
 /// The answer's way back gets a tenth of the time, at most this.
 const WAY_BACK_MAX: Duration = Duration::from_millis(100);
 

@@ -27,6 +27,7 @@ pub(crate) fn invalid(invalid: Invalid) -> Status {
         Invalid::OpMissing => "etcdserver: key not found",
         Invalid::TooLarge => "etcdserver: request is too large",
         Invalid::Compacted => return compacted(),
+        Invalid::TtlTooLarge => return Status::out_of_range("etcdserver: too large lease TTL"),
     };
     Status::invalid_argument(text)
 }
@@ -40,11 +41,12 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
         }
         Refusal::KvKeyNotFound => Status::invalid_argument("etcdserver: key not found"),
         Refusal::KvLeaseNotFound { .. } => Status::not_found("etcdserver: requested lease not found"),
+        Refusal::KvLeaseExists { .. } => Status::failed_precondition("etcdserver: lease already exists"),
         // Some member runs a release without etcd's keys.
         Refusal::FeatureLevel { .. } => Status::failed_precondition("etcdserver: not capable"),
         // Under the number of a forwarded write: whether it was executed is not known any more.
         Refusal::ClientUnknown { .. } | Refusal::RequestForgotten { .. } => timed_out(),
-        Refusal::ClientAnswersLimit | Refusal::ClientLimit => too_many_requests(),
+        Refusal::ClientAnswersLimit | Refusal::ClientLimit | Refusal::KvLeaseLimit => too_many_requests(),
         // Refusals of the catalog follow from none of etcd's requests. etcd, too, passes on what it does not know.
         other => Status::unknown(other.to_string()),
     }
@@ -58,8 +60,13 @@ pub(crate) fn unavailable(unavailable: &Unavailable) -> Status {
         Unavailable::OutcomeUnknown | Unavailable::TimedOut => timed_out(),
         Unavailable::Overloaded { .. } => too_many_requests(),
         Unavailable::TooLarge { .. } => invalid(Invalid::TooLarge),
-        Unavailable::Stopped => Status::unavailable("etcdserver: server stopped"),
+        Unavailable::Stopped => stopped(),
     }
+}
+
+/// This replica stops; whatever goes on goes on elsewhere.
+pub(crate) fn stopped() -> Status {
+    Status::unavailable("etcdserver: server stopped")
 }
 
 /// The machine answered something else than what was asked: replicas of different builds.
@@ -141,6 +148,8 @@ mod tests {
         }
         let text = "etcdserver: mvcc: required revision has been compacted";
         table(&[(invalid(Invalid::Compacted), Code::OutOfRange, text)]);
+        let text = "etcdserver: too large lease TTL";
+        table(&[(invalid(Invalid::TtlTooLarge), Code::OutOfRange, text)]);
     }
 
     #[test]
@@ -165,6 +174,16 @@ mod tests {
                 refused(&Refusal::KvLeaseNotFound { lease: 7 }),
                 Code::NotFound,
                 "etcdserver: requested lease not found",
+            ),
+            (
+                refused(&Refusal::KvLeaseExists { lease: 7 }),
+                Code::FailedPrecondition,
+                "etcdserver: lease already exists",
+            ),
+            (
+                refused(&Refusal::KvLeaseLimit),
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
             ),
             (
                 refused(&Refusal::RequestForgotten {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::convert::{answer, request as convert};
-use crate::node::Node;
+use crate::node::{Node, decide};
 use crate::{deadline, error};
 
 /// What a call ends with.
@@ -30,17 +30,9 @@ impl<N: Node> Kv<N> {
         image.map_err(|unavailable| error::unavailable(&unavailable))
     }
 
-    /// Proposes, and waits for what the cluster decides.
-    async fn decide(&self, command: Command, deadline: Instant) -> Result<Reply, Status> {
-        let decided = self.0.propose(command, deadline).await;
-        decided
-            .map_err(|unavailable| error::unavailable(&unavailable))?
-            .map_err(|refusal| error::refused(&refusal))
-    }
-
     /// Proposes a transaction.
     async fn transact(&self, command: Command, deadline: Instant) -> Result<KvReply, Status> {
-        match self.decide(command, deadline).await? {
+        match decide(&self.0, command, deadline).await? {
             Reply::Kv(reply) => Ok(reply),
             _ => Err(error::unexpected()),
         }
@@ -87,7 +79,7 @@ impl<N: Node> kv_server::Kv for Kv<N> {
     async fn compact(&self, request: Request<CompactionRequest>) -> Answer<CompactionResponse> {
         let deadline = deadline::of(request.metadata());
         let command = convert::compaction(request.into_inner()).map_err(error::invalid)?;
-        self.decide(command, deadline).await?;
+        decide(&self.0, command, deadline).await?;
         // The head has the keyspace's revision, and this replica has applied what it answers.
         let image = self.image(true, deadline).await?;
         let header = self.0.stamp().header(image.kv_revision());

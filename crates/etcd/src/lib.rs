@@ -5,7 +5,7 @@
 //! proposed. Left out on purpose: what a transaction does (`quorate-machine`), consensus and forwarding
 //! (`quorate-replica`), listeners and TLS (`quorate-server`, `quorate-tls`).
 //!
-//! Where things are: `kv` is the service, `convert` takes messages apart and puts them together, `error` is the one table
+//! Where things are: `kv` and `lease` are the services, `convert` takes messages apart and puts them together, `error` is the one table
 //! of errors, `node` is what the services need of a replica, `deadline` says how long a call is held.
 //!
 //! # Where it differs from etcd
@@ -14,12 +14,15 @@
 //!   etcd the number of operations alone bounds the depth.
 //! - A range inside a transaction reads the present one for a negative revision, as a range outside of one does; etcd says
 //!   there that such a revision is compacted, once anything was.
+//! - Leases are listed by their ids; etcd lists them by when they run out. The list includes every acknowledged grant; etcd's is
+//!   what the member that is asked knows.
 //! - A call without a leader is held and then answered "no leader"; etcd says "request timed out" of most of them.
 
 mod convert;
 mod deadline;
 mod error;
 mod kv;
+mod lease;
 pub mod limits;
 mod node;
 #[cfg(test)]
@@ -29,12 +32,17 @@ pub use node::{Node, Stamp};
 
 use axum::body::Body;
 use quorate_api::etcdserverpb::kv_server::KvServer;
+use quorate_api::etcdserverpb::lease_server::LeaseServer;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::util::MapResponseLayer;
 
-/// All services, over `node`.
-pub fn routes<N: Node>(node: N) -> Routes {
-    let kv = KvServer::new(kv::Kv(node)).max_decoding_message_size(limits::MESSAGE_BYTES_MAX);
+/// All services, over `node`. Their streams end once `ending` is cancelled.
+pub fn routes<N: Node>(node: N, ending: &CancellationToken) -> Routes {
+    let kv = KvServer::new(kv::Kv(node.clone())).max_decoding_message_size(limits::MESSAGE_BYTES_MAX);
+    let ending = ending.clone();
+    let lease = LeaseServer::new(lease::Lease { node, ending });
     let explained = MapResponseLayer::new(error::explained::<Body>);
-    Routes::from(Routes::new(kv).into_axum_router().layer(explained))
+    let services = Routes::new(kv).add_service(lease);
+    Routes::from(services.into_axum_router().layer(explained))
 }

@@ -14,6 +14,12 @@ pub const TXN_OPS_MAX: usize = 128;
 /// messages nest, and a command that was logged but cannot be read would stop them; this stays far below it.
 pub const TXN_DEPTH_MAX: usize = KV_NESTING_MAX;
 
+/// Shortest time to live of a lease, seconds; what is asked for below it gets it. One and a half of etcd's default election
+/// timeout, rounded up.
+pub const LEASE_TTL_S_MIN: u64 = 2;
+/// Keepalives of one stream that wait for their answer; more are not read until some have it.
+pub const KEEPALIVES_IN_FLIGHT_MAX: usize = 1_024;
+
 #[cfg(test)]
 mod tests {
     use super::*;

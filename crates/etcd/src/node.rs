@@ -6,12 +6,14 @@
 use std::future::Future;
 
 use quorate_api::etcdserverpb::ResponseHeader;
-use quorate_replica::machine::{Command, Image, Outcome};
-use quorate_replica::{Replica, Unavailable};
+use quorate_replica::machine::{Command, Image, Outcome, Reply};
+use quorate_replica::{KvLeaseTime, Replica, Unavailable};
 use quorate_types::{ClusterId, NodeId, Revision, Term};
 use tokio::time::Instant;
+use tonic::Status;
 
 use crate::convert::signed;
+use crate::error;
 
 /// See the module. Cheap to clone.
 pub trait Node: Clone + Send + Sync + 'static {
@@ -28,8 +30,30 @@ pub trait Node: Clone + Send + Sync + 'static {
     /// Whatever state this replica has.
     fn read_stale(&self) -> Result<Image, Unavailable>;
 
+    /// Renews a lease, wherever the leader is; `None` when there is no such lease.
+    fn renew_lease(
+        &self,
+        lease: i64,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<KvLeaseTime>, Unavailable>> + Send;
+
+    /// How long a lease has, as the leader knows it; `None` when there is no such lease.
+    fn lease_time(
+        &self,
+        lease: i64,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Option<KvLeaseTime>, Unavailable>> + Send;
+
     /// What this replica puts into the head of its answers.
     fn stamp(&self) -> Stamp;
+}
+
+/// Proposes, and waits for what the cluster decides.
+pub(crate) async fn decide<N: Node>(node: &N, command: Command, deadline: Instant) -> Result<Reply, Status> {
+    let decided = node.propose(command, deadline).await;
+    decided
+        .map_err(|unavailable| error::unavailable(&unavailable))?
+        .map_err(|refusal| error::refused(&refusal))
 }
 
 /// Who answers, and when.
@@ -70,6 +94,14 @@ impl Node for Replica {
 
     fn read_stale(&self) -> Result<Image, Unavailable> {
         Ok(Replica::read_stale(self)?.image)
+    }
+
+    async fn renew_lease(&self, lease: i64, deadline: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
+        self.renew_kv_lease(lease, deadline).await
+    }
+
+    async fn lease_time(&self, lease: i64, deadline: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
+        self.kv_lease_time(lease, deadline).await
     }
 
     fn stamp(&self) -> Stamp {

@@ -1,6 +1,7 @@
 //! What tests are made of: operations in a few words, and a machine in memory in the place of a replica.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_api::etcdserverpb::compare::TargetUnion;
@@ -8,8 +9,8 @@ use quorate_api::etcdserverpb::request_op::Request;
 use quorate_api::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
-use quorate_replica::Unavailable;
 use quorate_replica::machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, Outcome};
+use quorate_replica::{KvLeaseTime, Unavailable};
 use quorate_types::{ClusterId, Index, NodeId, Term};
 use tokio::time::Instant;
 
@@ -122,6 +123,17 @@ impl Memory {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Nothing runs out here.
+    fn time(&self, lease: i64) -> Result<Option<KvLeaseTime>, Unavailable> {
+        self.with(|inner| match &inner.out_of_order {
+            Some(unavailable) => Err(unavailable.clone()),
+            None => Ok(inner.machine.image().kv_lease(lease).map(|lease| KvLeaseTime {
+                ttl_s: lease.ttl_s,
+                left: Duration::from_millis(lease.ttl_s * 1_000 - 1),
+            })),
+        })
+    }
+
     fn apply(&self, command: &Command) -> Result<Outcome, Unavailable> {
         self.with(|inner| {
             if let Some(unavailable) = &inner.out_of_order {
@@ -145,6 +157,14 @@ impl Node for Memory {
             Some(unavailable) => Err(unavailable.clone()),
             None => Ok(inner.machine.image()),
         })
+    }
+
+    async fn renew_lease(&self, lease: i64, _: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
+        self.time(lease)
+    }
+
+    async fn lease_time(&self, lease: i64, _: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
+        self.time(lease)
     }
 
     fn read_stale(&self) -> Result<Image, Unavailable> {

@@ -523,6 +523,15 @@ fn transactions_on_etcds_keys() {
         "0108051273080112230805121f0a190a016b12140a017610021803200228feffffffffffffffff0110011809122108051a1d080112190a016b12140a017610021803200228feffffffffffffffff0112210805221d080112190a016b12140a017610021803200228feffffffffffffffff01120408052a00",
     );
     pin(&CompactKv { revision: 300 }, "0108ac02");
+    let granted = GrantKvLease { lease: -2, ttl_s: 60 };
+    pin(&granted, "0108feffffffffffffffff01103c");
+    pin(&RevokeKvLease { lease: 7 }, "010807");
+    let grants = vec![KvGrant {
+        lease: 7,
+        granted: 300,
+    }];
+    pin(&ExpireKvLeases { grants }, "010a05080710ac02");
+    pin(&KvLeaseRow { ttl_s: 60 }, "01083c");
 }
 
 #[test]

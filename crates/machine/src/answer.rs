@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use quorate_format::v1::answer::Outcome as Wire;
 use quorate_format::v1::{self, RefusalCode as Code};
-use quorate_types::{ClientId, Epoch};
+use quorate_types::{ClientId, Epoch, Revision};
 
 use crate::domain::kv;
 use crate::domain::root::Shard;
@@ -74,6 +74,8 @@ fn reply_to_wire(reply: Reply) -> Wire {
         Reply::FeatureLevelRaised { level } => Wire::FeatureLevelRaised(counted(level.into())),
         Reply::Kv(reply) => Wire::Kv(kv::reply_to_wire(reply)),
         Reply::KvCompacted { revision } => Wire::KvCompacted(counted(revision)),
+        Reply::KvLeaseGranted { revision } => Wire::KvLeaseGranted(counted(revision.0)),
+        Reply::KvLeaseRevoked { revision } => Wire::KvLeaseRevoked(counted(revision.0)),
     }
 }
 
@@ -110,6 +112,12 @@ fn reply_from_wire(wire: Wire) -> Option<Reply> {
         },
         Wire::Kv(reply) => Reply::Kv(kv::reply_from_wire(reply)?),
         Wire::KvCompacted(v1::Counted { count }) => Reply::KvCompacted { revision: count },
+        Wire::KvLeaseGranted(v1::Counted { count }) => Reply::KvLeaseGranted {
+            revision: Revision(count),
+        },
+        Wire::KvLeaseRevoked(v1::Counted { count }) => Reply::KvLeaseRevoked {
+            revision: Revision(count),
+        },
     })
 }
 
@@ -210,6 +218,8 @@ fn refusal_to_wire(refusal: Refusal) -> v1::Refusal {
         Refusal::KvFutureRevision { revision } => numbered(Code::KvFutureRevision, revision, 0),
         Refusal::KvKeyNotFound => of(Code::KvKeyNotFound),
         Refusal::KvLeaseNotFound { lease } => numbered(Code::KvLeaseNotFound, lease.cast_unsigned(), 0),
+        Refusal::KvLeaseExists { lease } => numbered(Code::KvLeaseExists, lease.cast_unsigned(), 0),
+        Refusal::KvLeaseLimit => of(Code::KvLeaseLimit),
     }
 }
 
@@ -319,6 +329,10 @@ fn refusal_from_wire(wire: v1::Refusal) -> Option<Refusal> {
         Code::KvLeaseNotFound => Refusal::KvLeaseNotFound {
             lease: number.cast_signed(),
         },
+        Code::KvLeaseExists => Refusal::KvLeaseExists {
+            lease: number.cast_signed(),
+        },
+        Code::KvLeaseLimit => Refusal::KvLeaseLimit,
     })
 }
 
@@ -374,6 +388,12 @@ mod tests {
             Reply::FeatureLevelRaised { level: 2 },
             Reply::Kv(kv_reply()),
             Reply::KvCompacted { revision: 9 },
+            Reply::KvLeaseGranted {
+                revision: Revision(9),
+            },
+            Reply::KvLeaseRevoked {
+                revision: Revision(9),
+            },
         ]
     }
 
@@ -492,6 +512,8 @@ mod tests {
             Refusal::KvFutureRevision { revision: 7 },
             Refusal::KvKeyNotFound,
             Refusal::KvLeaseNotFound { lease: -7 },
+            Refusal::KvLeaseExists { lease: -7 },
+            Refusal::KvLeaseLimit,
         ];
         for kind in NameKind::ALL {
             all.extend(NameRule::ALL.iter().map(|rule| Refusal::InvalidName {

@@ -83,6 +83,7 @@ pub(crate) fn state(state: &State) -> Result<(), Damage> {
             "digest of etcd's rows",
             state.user.rows().digest() == state.user.rows().recomputed_digest(),
         ),
+        ("leases of etcd's keys", state.user.leases_fit()),
         (
             "digest of the clients",
             clients.digest() == clients.recomputed_digest(),

@@ -13,6 +13,7 @@ use crate::domain::session::Worker;
 use crate::entry;
 use crate::feature::{self, FEATURE_LEVEL_MAX};
 use crate::object_id::LeaseId;
+use crate::user::KvGrant;
 
 /// A change that is proposed. Anything else cannot enter the log: a read is no command.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,23 @@ pub enum Command {
     },
     /// A transaction on etcd's keyspace.
     Kv(KvTxn),
+    /// Grants a lease of etcd's.
+    GrantKvLease {
+        /// Chosen by the client, or by whoever took its request; never 0.
+        lease: i64,
+        /// Its time to live, seconds.
+        ttl_s: u64,
+    },
+    /// Ends a lease of etcd's and deletes its keys.
+    RevokeKvLease {
+        /// Which.
+        lease: i64,
+    },
+    /// Ends leases of etcd's whose time is up at the leader, each in a revision of its own, and deletes their keys.
+    ExpireKvLeases {
+        /// Those that have ended since, or were granted again, are skipped.
+        grants: Vec<KvGrant>,
+    },
     /// Forgets the history of etcd's keyspace.
     CompactKv {
         /// The oldest revision that can still be read.
@@ -272,6 +290,9 @@ impl Command {
     pub(crate) fn feature_level(&self) -> u32 {
         match self {
             Self::Kv(_) | Self::CompactKv { .. } => feature::KV,
+            Self::GrantKvLease { .. } | Self::RevokeKvLease { .. } | Self::ExpireKvLeases { .. } => {
+                feature::KV_LEASES
+            }
             _ => feature::FIRST,
         }
     }

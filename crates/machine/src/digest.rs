@@ -39,17 +39,25 @@ impl Input {
         self
     }
 
-    /// etcd's keyspace, which there is from its feature level on.
+    /// etcd's keyspace and leases, which there are from their feature levels on.
     fn user(self, state: &State) -> Self {
         if state.head.feature_level < feature::KV {
             return self;
         }
         let user = state.user.rows();
-        self.number(u64::from(user.tag().number()))
+        let keys = self
+            .number(u64::from(user.tag().number()))
             .number(user.revision().0)
             .wide(user.digest())
             .number(user.history().floor().0)
-            .number(user.history().changes() as u64)
+            .number(user.history().changes() as u64);
+        if state.head.feature_level < feature::KV_LEASES {
+            return keys;
+        }
+        let leases = state.user.leases();
+        keys.number(u64::from(leases.tag().number()))
+            .number(leases.revision().0)
+            .wide(leases.digest())
     }
 
     fn digest(self) -> u128 {
@@ -67,7 +75,7 @@ pub(crate) fn row(keyspace: KeyspaceTag, key: &[u8], row: &Row) -> u128 {
         .number(row.version)
         .bytes(&row.value);
     match keyspace {
-        KeyspaceTag::Meta => input.digest(),
+        KeyspaceTag::Meta | KeyspaceTag::Leases => input.digest(),
         KeyspaceTag::User => input.number(row.lease.cast_unsigned()).digest(),
     }
 }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use quorate_format::v1::entry::Command as Wire;
 use quorate_format::{envelope, v1};
-use quorate_types::{ClientId, Epoch, Index, LogTime};
+use quorate_types::{ClientId, Epoch, Index, LogTime, Revision};
 
 use crate::clients::IdleClient;
 use crate::command::{
@@ -19,6 +19,7 @@ use crate::domain::root::{ConsistencyLevel, Schema};
 use crate::domain::session::Worker;
 use crate::fault::Fault;
 use crate::object_id::LeaseId;
+use crate::user::KvGrant;
 
 /// A decoded entry.
 pub(crate) struct Entry {
@@ -169,6 +170,17 @@ fn to_wire(command: &Command) -> Wire {
         Command::RaiseFeatureLevel { level } => Wire::RaiseFeatureLevel(v1::RaiseFeatureLevel { level }),
         Command::Kv(txn) => Wire::Kv(kv::txn_to_wire(txn)),
         Command::CompactKv { revision } => Wire::CompactKv(v1::CompactKv { revision }),
+        Command::GrantKvLease { lease, ttl_s } => Wire::GrantKvLease(v1::GrantKvLease { lease, ttl_s }),
+        Command::RevokeKvLease { lease } => Wire::RevokeKvLease(v1::RevokeKvLease { lease }),
+        Command::ExpireKvLeases { grants } => {
+            let grant = |grant: KvGrant| v1::KvGrant {
+                lease: grant.lease,
+                granted: grant.granted.0,
+            };
+            Wire::ExpireKvLeases(v1::ExpireKvLeases {
+                grants: grants.into_iter().map(grant).collect(),
+            })
+        }
     }
 }
 
@@ -262,6 +274,17 @@ fn from_wire(wire: Wire) -> Result<Command, &'static str> {
         Wire::RaiseFeatureLevel(v1::RaiseFeatureLevel { level }) => Command::RaiseFeatureLevel { level },
         Wire::Kv(txn) => Command::Kv(kv::txn_from_wire(txn).ok_or("a transaction")?),
         Wire::CompactKv(v1::CompactKv { revision }) => Command::CompactKv { revision },
+        Wire::GrantKvLease(v1::GrantKvLease { lease, ttl_s }) => Command::GrantKvLease { lease, ttl_s },
+        Wire::RevokeKvLease(v1::RevokeKvLease { lease }) => Command::RevokeKvLease { lease },
+        Wire::ExpireKvLeases(v1::ExpireKvLeases { grants }) => {
+            let grant = |grant: v1::KvGrant| KvGrant {
+                lease: grant.lease,
+                granted: Revision(grant.granted),
+            };
+            Command::ExpireKvLeases {
+                grants: grants.into_iter().map(grant).collect(),
+            }
+        }
     })
 }
 

@@ -8,6 +8,7 @@
 //! Levels:
 //! - 1 (2026-11-21): the catalog, sessions, ids, clients.
 //! - 2 (2026-11-21): etcd's keyspace.
+//! - 3 (2026-11-21): etcd's leases.
 
 use crate::fault::Fault;
 use crate::refusal::Refusal;
@@ -21,8 +22,11 @@ pub(crate) const FIRST: u32 = 1;
 /// From here on there is etcd's keyspace.
 pub(crate) const KV: u32 = 2;
 
+/// From here on there are etcd's leases.
+pub(crate) const KV_LEASES: u32 = 3;
+
 /// The highest level that this binary knows.
-pub const FEATURE_LEVEL_MAX: u32 = KV;
+pub const FEATURE_LEVEL_MAX: u32 = KV_LEASES;
 
 /// Stops the replica when an entry is of a level that this binary does not know: it cannot guess what the others decide.
 pub(crate) fn check_known(index: Index, needs: u32, known: u32) -> Result<(), Fault> {

@@ -20,6 +20,7 @@ use crate::refusal::Refusal;
 use crate::reply::Outcome;
 use crate::resource::{Resource, ResourceKind};
 use crate::state::State;
+use crate::user::{KvLease, KvLeases};
 use crate::{answer, digest, snapshot};
 
 /// See the module. A clone costs the same whatever the size.
@@ -292,6 +293,29 @@ impl Image {
     #[must_use]
     pub fn kv_revision(&self) -> Revision {
         self.state.user.revision()
+    }
+
+    /// Its leases. What is handed out keeps nothing else of the image in memory.
+    #[must_use]
+    pub fn kv_leases(&self) -> KvLeases {
+        self.state.user.lease_table().clone()
+    }
+
+    /// The revision of its leases, which moves whenever one is granted or ends.
+    #[must_use]
+    pub fn kv_lease_revision(&self) -> Revision {
+        self.state.user.lease_table().revision()
+    }
+
+    /// A lease by its id.
+    #[must_use]
+    pub fn kv_lease(&self, lease: i64) -> Option<KvLease> {
+        self.state.user.lease_table().get(lease)
+    }
+
+    /// The keys that die with a lease, ascending.
+    pub fn kv_lease_keys(&self, lease: i64) -> impl Iterator<Item = &Bytes> + use<'_> {
+        self.state.user.lease_keys(lease)
     }
 
     /// The oldest revision that can be read; 0 while nothing was compacted.

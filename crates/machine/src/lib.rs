@@ -68,3 +68,4 @@ pub use refusal::{
 pub use reply::{Outcome, Reply};
 pub use resource::{Resource, ResourceKind};
 pub use snapshot::RestoreError;
+pub use user::{KvGrant, KvLease, KvLeaseNews, KvLeases};

@@ -174,6 +174,9 @@ fn decide(txn: &mut Txn<'_>, command: &Command) -> Outcome {
         Command::EvictClients { clients } => txn.clients.evict(clients),
         Command::Kv(command) => kv::run(txn, command),
         Command::CompactKv { revision } => kv::compact(txn, *revision),
+        Command::GrantKvLease { lease, ttl_s } => kv::grant(txn, *lease, *ttl_s),
+        Command::RevokeKvLease { lease } => kv::revoke(txn, *lease),
+        Command::ExpireKvLeases { grants } => kv::expire(txn, grants),
     }
 }
 

@@ -9,8 +9,8 @@
 use quorate_types::limits::{
     ALIASES_PER_COLLECTION_MAX, ARRAY_CAPACITY_MAX, BINARY_DIMENSION_MAX, CLIENT_ANSWERS_MAX, CLIENTS_MAX,
     COLLECTIONS_MAX, DATABASES_MAX, DESCRIPTION_BYTES_MAX, DIMENSION_MAX, DIMENSION_MIN, FIELDS_MAX,
-    GENERAL_CAPACITY_MAX, NAME_BYTES_MAX, PARTITIONS_PER_COLLECTION_MAX, SESSIONS_MAX, VARCHAR_BYTES_MAX,
-    VECTOR_FIELDS_MAX,
+    GENERAL_CAPACITY_MAX, KV_LEASES_MAX, NAME_BYTES_MAX, PARTITIONS_PER_COLLECTION_MAX, SESSIONS_MAX,
+    VARCHAR_BYTES_MAX, VECTOR_FIELDS_MAX,
 };
 use quorate_types::{ClientId, Epoch};
 
@@ -287,6 +287,12 @@ pub enum Refusal {
 
     #[error("there is no lease {lease:016x}; grant it first")]
     KvLeaseNotFound { lease: i64 },
+
+    #[error("there is a lease {lease:016x} already; choose another id, or let the server choose")]
+    KvLeaseExists { lease: i64 },
+
+    #[error("there are {KV_LEASES_MAX} leases, which is the limit; revoke some first")]
+    KvLeaseLimit,
 }
 
 fn of_field(field: &str) -> String {
@@ -354,7 +360,9 @@ impl Refusal {
             | Self::KvCompacted { .. }
             | Self::KvFutureRevision { .. }
             | Self::KvKeyNotFound
-            | Self::KvLeaseNotFound { .. } => 0,
+            | Self::KvLeaseNotFound { .. }
+            | Self::KvLeaseExists { .. }
+            | Self::KvLeaseLimit => 0,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an accepted command answers.
 
-use quorate_types::Epoch;
+use quorate_types::{Epoch, Revision};
 
 use crate::domain::kv::KvReply;
 use crate::domain::root::Shard;
@@ -71,5 +71,13 @@ pub enum Reply {
     /// The oldest revision that can be read now.
     KvCompacted {
         revision: u64,
+    },
+    /// The revision of etcd's keyspace, which a grant does not move.
+    KvLeaseGranted {
+        revision: Revision,
+    },
+    /// The revision of etcd's keyspace afterwards.
+    KvLeaseRevoked {
+        revision: Revision,
     },
 }

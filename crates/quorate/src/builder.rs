@@ -13,6 +13,7 @@ use quorate_store::{DiskOptions, DiskStore, Store};
 use quorate_tls::{ReplicaFiles, ReplicaTls};
 use quorate_types::MemberName;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::coordinator::Coordinator;
 use crate::error::StartError;
@@ -222,8 +223,9 @@ impl Builder {
             None => clients,
         };
         let listeners = quorate_server::Listeners { clients, http };
-        let etcd = quorate_etcd::routes(replica.clone());
-        let server = Server::start(replica.clone(), listeners, self.options, etcd);
+        let ending = CancellationToken::new();
+        let etcd = quorate_etcd::routes(replica.clone(), &ending);
+        let server = Server::start(replica.clone(), listeners, self.options, ending, etcd);
         tracing::info!(name = %entry.name, clients = entry.client_address, "the replica has started");
         let mut tasks = JoinSet::new();
         if let Some(tls) = tls {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::barrier::Barrier;
 use crate::digests::{self, Digests};
 use crate::duties::Duties;
+use crate::duties::kv_leases::KvLeaseClocks;
 use crate::duties::lease_keeper::LeaseKeeper;
 use crate::duties::sessions::Sessions;
 use crate::failover::gray::Gray;
@@ -46,6 +47,7 @@ pub(crate) struct Group {
     pub(crate) barrier: Barrier,
     pub(crate) transfers: Transfers,
     pub(crate) sessions: Sessions,
+    pub(crate) kv_leases: KvLeaseClocks,
     pub(crate) members: Members,
     /// The newest reign whose first entry is applied here.
     pub(crate) applied_reigns: watch::Receiver<Option<crate::failover::Reign>>,
@@ -142,11 +144,18 @@ impl Parts {
         let (barrier, barrier_task) =
             Barrier::new(me, raft.clone(), leadership.clone(), isolated.subscribe());
         work.spawn(barrier_task.run(stop()));
+        let leases = Arc::new(LeaseKeeper::new());
+        let kv_leases = KvLeaseClocks {
+            barrier: barrier.clone(),
+            published: published.clone(),
+            leases: Arc::clone(&leases),
+        };
         let (forwarder, forward_tasks) = Forwarder::new(forward::Parts {
             me,
             published: published.clone(),
             proposer: proposer.clone(),
             barrier: barrier.clone(),
+            kv_leases: kv_leases.clone(),
             peers: Arc::clone(&peers),
             members: members.clone(),
             leadership: leadership.clone(),
@@ -180,7 +189,6 @@ impl Parts {
         work.spawn(gray.run(stop()));
 
         let hub = WatchHub::new(published.clone());
-        let leases = Arc::new(LeaseKeeper::new());
         let duties = Duties {
             me,
             proposer: proposer.clone(),
@@ -221,6 +229,7 @@ impl Parts {
             barrier,
             transfers,
             sessions,
+            kv_leases,
             members: member_changes,
             applied_reigns,
             leadership,

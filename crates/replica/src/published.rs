@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 pub(crate) struct Published {
     image: Arc<ArcSwap<Image>>,
     revision: watch::Sender<Revision>,
+    kv_leases: watch::Sender<Revision>,
     awaited: Arc<Mutex<Awaited>>,
 }
 
@@ -43,6 +44,7 @@ impl Published {
     pub(crate) fn new(image: Image) -> Self {
         let revision = watch::Sender::new(image.revision());
         Self {
+            kv_leases: watch::Sender::new(image.kv_lease_revision()),
             image: Arc::new(ArcSwap::from_pointee(image)),
             revision,
             awaited: Arc::default(),
@@ -56,9 +58,9 @@ impl Published {
 
     /// Wakes the watchers, if the revision has moved, and those who wait for an index that is reached.
     pub(crate) fn announce(&self) {
-        let (revision, position) = {
+        let (revision, position, leases) = {
             let image = self.image.load();
-            (image.revision(), image.position())
+            (image.revision(), image.position(), image.kv_lease_revision())
         };
         if let Some(reached) = position {
             let mut awaited = self.awaited();
@@ -72,6 +74,8 @@ impl Published {
         }
         self.revision
             .send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        self.kv_leases
+            .send_if_modified(|known| std::mem::replace(known, leases) != leases);
     }
 
     /// Waits until readers see the effect of the entry at `index`. Cancel-safe.
@@ -100,6 +104,11 @@ impl Published {
     /// What readers see now.
     pub(crate) fn image(&self) -> Image {
         Image::clone(&self.image.load())
+    }
+
+    /// Tells when a lease of etcd's was granted or has ended.
+    pub(crate) fn kv_leases(&self) -> watch::Receiver<Revision> {
+        self.kv_leases.subscribe()
     }
 
     /// Tells of announced revisions.

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Listeners, ReplicaConfig, Surroundings};
+use crate::duties::kv_leases::{KvLeaseTime, LeaseQuestion};
 use crate::duties::sessions::Sessions;
 use crate::ending::Ending;
 use crate::failover::transfer::TransferError;
@@ -198,6 +199,35 @@ impl Replica {
     /// [`Unavailable`].
     pub async fn read_anywhere(&self, deadline: Instant) -> Result<Image, Unavailable> {
         self.group()?.forwarder.read(deadline).await
+    }
+
+    /// Renews a lease of etcd's as of now, wherever the leader is; `None` when there is no such lease. While nobody leads it
+    /// waits, until `deadline`.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; renewing again is harmless.
+    pub async fn renew_kv_lease(
+        &self,
+        lease: i64,
+        deadline: Instant,
+    ) -> Result<Option<KvLeaseTime>, Unavailable> {
+        let renew = true;
+        let question = LeaseQuestion { lease, renew };
+        self.group()?.forwarder.lease_time(question, deadline).await
+    }
+
+    /// How long a lease of etcd's has, as the leader knows it; `None` when there is no such lease.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn kv_lease_time(
+        &self,
+        lease: i64,
+        deadline: Instant,
+    ) -> Result<Option<KvLeaseTime>, Unavailable> {
+        let renew = false;
+        let question = LeaseQuestion { lease, renew };
+        self.group()?.forwarder.lease_time(question, deadline).await
     }
 
     /// Proves that this replica led at a moment after this call, by an exchange with a majority, and gives the term.

@@ -73,12 +73,19 @@ pub struct Server {
 
 impl Server {
     /// Serves `replica` on `listeners`, and `beside` the services of `quorate.v1` those of other packages, which answer with
-    /// errors of their own kind. Must be called in a tokio runtime.
+    /// errors of their own kind. The server cancels `ending` when streams are to end, so that they go on elsewhere; those of
+    /// other packages listen to it, too. Must be called in a tokio runtime.
     #[must_use]
-    pub fn start(replica: Replica, listeners: Listeners, options: Options, beside: Routes) -> Self {
+    pub fn start(
+        replica: Replica,
+        listeners: Listeners,
+        options: Options,
+        ending: CancellationToken,
+        beside: Routes,
+    ) -> Self {
         let server = Self {
             options,
-            ending: CancellationToken::new(),
+            ending,
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clients: TaskTracker::new(),

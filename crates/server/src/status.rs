@@ -251,7 +251,9 @@ fn reason(refusal: &Refusal) -> v1::Reason {
         Refusal::KvCompacted { .. }
         | Refusal::KvFutureRevision { .. }
         | Refusal::KvKeyNotFound
-        | Refusal::KvLeaseNotFound { .. } => Reason::Unspecified,
+        | Refusal::KvLeaseNotFound { .. }
+        | Refusal::KvLeaseExists { .. }
+        | Refusal::KvLeaseLimit => Reason::Unspecified,
     }
 }
 

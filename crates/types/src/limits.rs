@@ -58,6 +58,12 @@ pub const SESSION_TTL_MS_MAX: u64 = 86_400_000;
 pub const WORKER_TEXT_BYTES_MAX: usize = 255;
 /// Units of capacity that a worker may name.
 pub const WORKER_CAPACITIES_MAX: usize = 64;
+/// Leases of etcd's clients.
+pub const KV_LEASES_MAX: usize = 1_048_576;
+/// Renewals of leases, and questions about them, that wait at one replica; more are refused as overloaded.
+pub const LEASE_QUESTIONS_MAX: usize = 65_536;
+/// Longest time to live of a lease of etcd's, seconds: as etcd has it.
+pub const KV_LEASE_TTL_S_MAX: u64 = 9_000_000_000;
 /// Ids that one request may allocate.
 pub const IDS_PER_REQUEST_MAX: u64 = 1_000_000;
 /// Rows in one page of a listing.

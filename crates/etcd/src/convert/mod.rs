@@ -7,6 +7,7 @@
 
 pub(crate) mod answer;
 mod compare;
+pub(crate) mod lease;
 mod overlap;
 pub(crate) mod request;
 
@@ -31,6 +32,8 @@ pub(crate) enum Invalid {
     TooLarge,
     /// Only what is forgotten anyway.
     Compacted,
+    /// A lease that would live for too long.
+    TtlTooLarge,
 }
 
 /// etcd's messages have signed numbers where there are none below zero.

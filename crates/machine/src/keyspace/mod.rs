@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use quorate_types::Revision;
 
 pub(crate) use cursor::Cursor;
@@ -29,6 +30,8 @@ pub(crate) enum KeyspaceTag {
     Meta = 1,
     /// etcd's keys.
     User = 2,
+    /// etcd's leases.
+    Leases = 3,
 }
 
 impl KeyspaceTag {
@@ -240,6 +243,23 @@ impl Keyspace {
         bounds: (Bound<&'a [u8]>, Bound<&'a [u8]>),
     ) -> impl Iterator<Item = (&'a Bytes, &'a Arc<Row>)> + use<'a> {
         self.rows.range::<_, [u8]>(bounds)
+    }
+
+    /// Keys whose rows are not what they were in `before`: the key, the row then, the row now. It costs what differs.
+    pub(crate) fn differences<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (&'a Bytes, Option<&'a Arc<Row>>, Option<&'a Arc<Row>>)> + use<'a> {
+        before.rows.diff(&self.rows).map(|item| match item {
+            DiffItem::Add(key, now) => (key, None, Some(now)),
+            DiffItem::Update { old, new } => (new.0, Some(old.1), Some(new.1)),
+            DiffItem::Remove(key, then) => (key, Some(then), None),
+        })
+    }
+
+    /// All rows.
+    pub(crate) fn rows(&self) -> &OrdMap<Bytes, Arc<Row>> {
+        &self.rows
     }
 
     /// Drops the changes below `floor`, and gives them.

@@ -109,6 +109,7 @@ struct Reader {
     kind: u8,
     meta: Space,
     user: Space,
+    leases: Space,
     /// The keyspace of the last rows or changes; they never go back.
     keyspace: u32,
     clients: Clients,
@@ -174,9 +175,13 @@ impl Reader {
     }
 
     fn take_header(&mut self, header: v1::SnapshotHeader) -> Result<(), &'static str> {
-        let has_user = header.feature_level >= feature::KV;
-        let wanted = [Some(KeyspaceTag::Meta), has_user.then_some(KeyspaceTag::User)];
-        let wanted = wanted.into_iter().flatten().map(KeyspaceTag::number);
+        let wanted = [
+            (feature::FIRST, KeyspaceTag::Meta),
+            (feature::KV, KeyspaceTag::User),
+            (feature::KV_LEASES, KeyspaceTag::Leases),
+        ];
+        let wanted = wanted.iter().filter(|(level, _)| header.feature_level >= *level);
+        let wanted = wanted.map(|(_, tag)| tag.number());
         // A later level is told by its number, at the end.
         let is_later = header.feature_level > FEATURE_LEVEL_MAX;
         if !is_later && !wanted.eq(header.keyspaces.iter().map(|space| space.keyspace)) {
@@ -199,6 +204,7 @@ impl Reader {
         match number {
             1 => Ok(&mut self.meta),
             2 => Ok(&mut self.user),
+            3 => Ok(&mut self.leases),
             _ => Err("a keyspace that this build does not know"),
         }
     }
@@ -289,13 +295,22 @@ impl Reader {
             |space: &v1::SnapshotKeyspace, sets| History::restored(Revision(space.history_floor), sets);
         let (meta, user) = match header.keyspaces.as_slice() {
             [meta] => (meta, User::new()),
-            [meta, user] => {
+            [meta, user, leases @ ..] => {
                 let history = history(user, self.user.sets);
-                let user = User::from_parts(Revision(user.revision), self.user.rows, history);
+                let leases = match leases.first() {
+                    None => (User::new().leases().revision(), OrdMap::new()),
+                    Some(leases) => (Revision(leases.revision), self.leases.rows),
+                };
+                let user = User::from_parts(Revision(user.revision), self.user.rows, history, leases);
                 (meta, user)
             }
-            _ => return Err(malformed("no keyspace")),
+            [] => return Err(malformed("no keyspace")),
         };
+        if !user.leases_fit() {
+            return Err(RestoreError::Damage(Damage::Sum {
+                what: "leases of etcd's keys",
+            }));
+        }
         let (revision, history) = (Revision(meta.revision), history(meta, self.meta.sets));
         let meta = Keyspace::from_parts(KeyspaceTag::Meta, revision, self.meta.rows, history);
         let mut head = Head {

@@ -44,8 +44,10 @@ pub(crate) fn write(state: &State) -> impl Iterator<Item = Bytes> + Send + use<>
 
 /// Those that there are at the state's feature level, ascending.
 fn keyspaces(state: &State) -> impl Iterator<Item = &Keyspace> {
-    let user = (state.head.feature_level >= feature::KV).then(|| state.user.rows());
-    std::iter::once(&state.meta).chain(user)
+    let has = |level| state.head.feature_level >= level;
+    let user = has(feature::KV).then(|| state.user.rows());
+    let leases = has(feature::KV_LEASES).then(|| state.user.leases());
+    std::iter::once(&state.meta).chain(user).chain(leases)
 }
 
 /// What comes next.

@@ -4,10 +4,12 @@
 //! write is seen by the reads behind it in the same transaction; a clone costs the same whatever the size. Revisions are
 //! etcd's: an empty keyspace is at 1, each transaction that changes something makes one. Left out on purpose: what a
 //! transaction may ask ([`crate::domain::kv`]), and leases' clocks.
+//! Every key's lease exists, and a lease's keys go with it.
 //!
 //! Old versions are kept beside the rows and not in them, so that a key that is written a million times between two
 //! compactions costs each write the same.
 
+mod lease;
 mod range;
 
 use std::ops::Bound;
@@ -20,6 +22,9 @@ use quorate_types::Revision;
 use crate::domain::kv::{KvRange, KvRanged};
 use crate::keyspace::{Change, ChangeSet, History, Keyspace, KeyspaceTag, Row, Written};
 use crate::refusal::Refusal;
+use lease::Leases;
+
+pub use lease::{KvGrant, KvLease, KvLeaseNews, KvLeases};
 
 /// Revision of a keyspace that was never written.
 const FIRST: Revision = Revision(1);
@@ -39,6 +44,7 @@ pub(crate) struct User {
     versions: OrdMap<Version, Option<Arc<Row>>>,
     /// Of the transaction that is going on.
     changes: Vec<Change>,
+    leases: Leases,
 }
 
 impl User {
@@ -48,11 +54,17 @@ impl User {
             rows: Keyspace::new(KeyspaceTag::User, FIRST, FIRST),
             versions: OrdMap::new(),
             changes: Vec::new(),
+            leases: Leases::new(),
         }
     }
 
     /// From the parts of a snapshot. The versions follow from the rows and the history.
-    pub(crate) fn from_parts(revision: Revision, rows: OrdMap<Bytes, Arc<Row>>, history: History) -> Self {
+    pub(crate) fn from_parts(
+        revision: Revision,
+        rows: OrdMap<Bytes, Arc<Row>>,
+        history: History,
+        (leases_revision, leases): (Revision, OrdMap<Bytes, Arc<Row>>),
+    ) -> Self {
         let mut versions = OrdMap::new();
         let version = |key: &Bytes, revision: Revision| Version {
             key: key.clone(),
@@ -72,6 +84,7 @@ impl User {
             }
         }
         Self {
+            leases: Leases::from_parts(leases_revision, leases, &rows),
             rows: Keyspace::from_parts(KeyspaceTag::User, revision, rows, history),
             versions,
             changes: Vec::new(),
@@ -186,6 +199,7 @@ impl User {
         };
         self.versions.insert(version, change.after.clone());
         let before = change.before.clone();
+        self.leases.follow(&change);
         self.changes.push(change);
         before
     }
@@ -194,6 +208,40 @@ impl User {
     pub(crate) fn close(&mut self) -> Option<Arc<ChangeSet>> {
         let changes = std::mem::take(&mut self.changes);
         self.rows.close(changes)
+    }
+
+    /// The leases, as rows.
+    pub(crate) fn leases(&self) -> &Keyspace {
+        self.leases.rows()
+    }
+
+    /// The leases.
+    pub(crate) fn lease_table(&self) -> &KvLeases {
+        self.leases.table()
+    }
+
+    /// The keys that die with a lease, ascending.
+    pub(crate) fn lease_keys(&self, lease: i64) -> impl Iterator<Item = &Bytes> + use<'_> {
+        self.leases.keys(lease)
+    }
+
+    /// Grants a lease; there is none of this id. That is no change of the keyspace.
+    pub(crate) fn grant(&mut self, lease: i64, ttl_s: u64) -> KvLease {
+        self.leases.grant(lease, ttl_s)
+    }
+
+    /// Ends a lease and deletes its keys.
+    pub(crate) fn end_lease(&mut self, lease: i64) {
+        let doomed: Vec<Bytes> = self.leases.keys(lease).cloned().collect();
+        for key in doomed {
+            self.delete(key);
+        }
+        self.leases.end(lease);
+    }
+
+    /// Whether leases and keys fit together, from scratch.
+    pub(crate) fn leases_fit(&self) -> bool {
+        self.leases.fit(self.rows.rows())
     }
 
     /// Forgets what was overwritten or deleted up to `revision`, which becomes the oldest that can be read.
@@ -401,7 +449,8 @@ mod tests {
         let history = History::restored(history.floor(), sets.collect::<Vec<_>>());
         let rows = user.rows.between((Bound::Unbounded, Bound::Unbounded));
         let rows = rows.map(|(key, row)| (key.clone(), Arc::clone(row))).collect();
-        User::from_parts(user.revision(), rows, history)
+        let leases = (user.leases().revision(), user.leases().rows().clone());
+        User::from_parts(user.revision(), rows, history, leases)
     }
 
     #[test]

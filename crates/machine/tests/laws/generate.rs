@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use quorate_machine::{
     AllocateIds, AlterAlias, AlterCollection, AlterDatabase, CloseSession, Command, ConsistencyLevel,
     CreateAlias, CreateCollection, CreateDatabase, CreatePartition, DataType, DropAlias, DropCollection,
-    DropDatabase, DropPartition, Field, IdleClient, KvCompare, KvDelete, KvOp, KvOperand, KvPut, KvRange,
-    KvRelation, KvTxn, LeaseId, OpenSession, Properties, RenameCollection, RequestId, Schema, Worker,
-    WorkerKind,
+    DropDatabase, DropPartition, Field, IdleClient, KvCompare, KvDelete, KvGrant, KvOp, KvOperand, KvPut,
+    KvRange, KvRelation, KvTxn, LeaseId, OpenSession, Properties, RenameCollection, RequestId, Schema,
+    Worker, WorkerKind,
 };
-use quorate_types::{ClientId, Epoch, LogTime};
+use quorate_types::{ClientId, Epoch, LogTime, Revision};
 
 /// One entry to be.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub(crate) fn log() -> impl Strategy<Value = Vec<Step>> {
         command: Command::RaiseFeatureLevel { level },
     };
     let steps = prop::collection::vec(step(), 1..40);
-    (prop::option::weighted(0.8, Just(2)), steps).prop_map(move |(level, steps)| {
+    (prop::option::weighted(0.8, Just(3)), steps).prop_map(move |(level, steps)| {
         let begin = level.map(raise).into_iter().chain([1, 2].map(register));
         begin.chain(steps).collect()
     })
@@ -108,6 +108,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => session_command(),
         2 => client_command(),
         5 => kv_command(),
+        2 => kv_lease_command(),
     ]
 }
 
@@ -124,10 +125,18 @@ fn value() -> impl Strategy<Value = Bytes> {
 }
 
 fn kv_op() -> impl Strategy<Value = KvOp> {
-    let put = (key(), value(), any::<bool>(), prop::bool::weighted(0.1));
+    let put = (
+        key(),
+        value(),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+        kv_lease(),
+    );
     prop_oneof![
-        3 => put.prop_map(|(key, value, prev_kv, ignore_value)| {
-            KvOp::Put(KvPut { key, value, prev_kv, ignore_value, ..KvPut::default() })
+        3 => put.prop_map(|(key, value, prev_kv, ignore_value, lease)| {
+            let ignore_lease = lease < 0;
+            let lease = lease.max(0);
+            KvOp::Put(KvPut { key, value, prev_kv, ignore_value, ignore_lease, lease })
         }),
         2 => (key(), range_end(), any::<bool>())
             .prop_map(|(key, range_end, prev_kv)| KvOp::Delete(KvDelete { key, range_end, prev_kv })),
@@ -154,6 +163,24 @@ fn kv_compare() -> impl Strategy<Value = KvCompare> {
         relation,
         operand,
     })
+}
+
+/// Mostly none; a negative one stands for "as it is".
+fn kv_lease() -> impl Strategy<Value = i64> {
+    prop::sample::select(vec![0, 0, 0, 0, 1, 2, -1])
+}
+
+fn kv_lease_command() -> impl Strategy<Value = Command> {
+    let lease = || 0i64..4;
+    let grant = (1i64..4, 1u64..40).prop_map(|(lease, granted)| KvGrant {
+        lease,
+        granted: Revision(granted),
+    });
+    prop_oneof![
+        3 => (lease(), 0u64..3).prop_map(|(lease, ttl_s)| Command::GrantKvLease { lease, ttl_s }),
+        1 => lease().prop_map(|lease| Command::RevokeKvLease { lease }),
+        1 => prop::collection::vec(grant, 0..12).prop_map(|grants| Command::ExpireKvLeases { grants }),
+    ]
 }
 
 fn kv_command() -> impl Strategy<Value = Command> {
@@ -273,7 +300,7 @@ fn session_command() -> impl Strategy<Value = Command> {
         }),
         1 => prop::collection::vec((1u64..30).prop_map(LeaseId), 0..12).prop_map(|ids| Command::ExpireLeases { ids }),
         1 => (0u64..3).prop_map(|count| Command::AllocateIds(AllocateIds { count })),
-        1 => (0u32..3).prop_map(|level| Command::RaiseFeatureLevel { level }),
+        1 => (0u32..4).prop_map(|level| Command::RaiseFeatureLevel { level }),
     ]
 }
 

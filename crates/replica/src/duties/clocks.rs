@@ -9,14 +9,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use quorate_machine::LeaseId;
+use quorate_machine::{KvGrant, LeaseId};
+
+/// Whose clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Leased {
+    /// A worker's session.
+    Session(LeaseId),
+    /// A lease of etcd's.
+    Kv(KvGrant),
+}
 
 /// All running clocks.
 #[derive(Debug, Default)]
 pub(crate) struct LeaseClocks {
-    clocks: BTreeMap<LeaseId, Clock>,
+    clocks: BTreeMap<Leased, Clock>,
     /// The same, by moment of expiry; without the expiring ones.
-    due: BTreeSet<(Duration, LeaseId)>,
+    due: BTreeSet<(Duration, Leased)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +38,7 @@ struct Clock {
 
 impl LeaseClocks {
     /// Starts, or restarts, the clock of a lease at full time to live.
-    pub(crate) fn start(&mut self, lease: LeaseId, ttl: Duration, now: Duration) {
+    pub(crate) fn start(&mut self, lease: Leased, ttl: Duration, now: Duration) {
         self.stop(lease);
         let clock = Clock {
             ttl,
@@ -41,14 +50,14 @@ impl LeaseClocks {
     }
 
     /// Forgets a lease: it was closed, or its expiry is applied.
-    pub(crate) fn stop(&mut self, lease: LeaseId) {
+    pub(crate) fn stop(&mut self, lease: Leased) {
         if let Some(clock) = self.clocks.remove(&lease) {
             self.due.remove(&(clock.expires_at, lease));
         }
     }
 
     /// Renews a lease that was asked for at `arrived`; gives its time to live, or `None` when it cannot be renewed.
-    pub(crate) fn renew(&mut self, lease: LeaseId, arrived: Duration) -> Option<Duration> {
+    pub(crate) fn renew(&mut self, lease: Leased, arrived: Duration) -> Option<Duration> {
         let clock = self.clocks.get_mut(&lease).filter(|clock| !clock.expiring)?;
         self.due.remove(&(clock.expires_at, lease));
         clock.expires_at = arrived + clock.ttl;
@@ -56,14 +65,20 @@ impl LeaseClocks {
         Some(clock.ttl)
     }
 
+    /// How long a lease has unless it is renewed; `None` when it cannot be renewed.
+    pub(crate) fn left(&self, lease: Leased, now: Duration) -> Option<Duration> {
+        let clock = self.clocks.get(&lease).filter(|clock| !clock.expiring)?;
+        Some(clock.expires_at.saturating_sub(now))
+    }
+
     /// The lease could be renewed now.
     #[cfg(test)]
-    pub(crate) fn is_renewable(&self, lease: LeaseId) -> bool {
+    pub(crate) fn is_renewable(&self, lease: Leased) -> bool {
         self.clocks.get(&lease).is_some_and(|clock| !clock.expiring)
     }
 
     /// The holder's connection broke: unless it renews, the lease ends after `grace`.
-    pub(crate) fn suspect(&mut self, lease: LeaseId, now: Duration, grace: Duration) {
+    pub(crate) fn suspect(&mut self, lease: Leased, now: Duration, grace: Duration) {
         let Some(clock) = self.clocks.get_mut(&lease).filter(|clock| !clock.expiring) else {
             return;
         };
@@ -74,7 +89,7 @@ impl LeaseClocks {
     }
 
     /// Takes the leases that are due, at most `max`; from here on they cannot be renewed.
-    pub(crate) fn take_due(&mut self, now: Duration, max: usize) -> Vec<LeaseId> {
+    pub(crate) fn take_due(&mut self, now: Duration, max: usize) -> Vec<Leased> {
         let mut taken = Vec::new();
         while taken.len() < max
             && let Some((expires_at, lease)) = self.due.first().copied()
@@ -90,7 +105,7 @@ impl LeaseClocks {
     }
 
     /// The proposal of these expiries was certainly not executed: the clocks run again, and are due at once.
-    pub(crate) fn put_back(&mut self, leases: &[LeaseId]) {
+    pub(crate) fn put_back(&mut self, leases: &[Leased]) {
         for lease in leases {
             if let Some(clock) = self.clocks.get_mut(lease).filter(|clock| clock.expiring) {
                 clock.expiring = false;
@@ -113,10 +128,15 @@ impl LeaseClocks {
 
 #[cfg(test)]
 mod tests {
+    use quorate_types::Revision;
+
     use super::*;
 
-    const A: LeaseId = LeaseId(1);
-    const B: LeaseId = LeaseId(2);
+    const A: Leased = Leased::Session(LeaseId(1));
+    const B: Leased = Leased::Kv(KvGrant {
+        lease: 1,
+        granted: Revision(2),
+    });
     const TTL: Duration = Duration::from_millis(100);
 
     fn ms(ms: u64) -> Duration {
@@ -142,6 +162,7 @@ mod tests {
     fn a_renewal_counts_from_its_arrival() {
         let mut clocks = running();
         assert_eq!(clocks.renew(A, ms(30)), Some(TTL));
+        assert_eq!(clocks.left(A, ms(50)), Some(ms(80)));
         assert_eq!(clocks.take_due(ms(129), 10), []);
         assert_eq!(clocks.take_due(ms(130), 10), [A]);
     }
@@ -151,6 +172,7 @@ mod tests {
         let mut clocks = running();
         assert_eq!(clocks.take_due(ms(100), 10), [A]);
         assert_eq!(clocks.renew(A, ms(100)), None);
+        assert_eq!(clocks.left(A, ms(100)), None);
         assert!(!clocks.is_renewable(A));
         clocks.suspect(A, ms(100), ms(0));
         assert_eq!(clocks.take_due(ms(500), 10), [], "it is proposed once");

@@ -3,19 +3,21 @@
 //! Promises: renewals never enter the log; one is acknowledged only behind a read barrier that began after it arrived,
 //! so that a deposed leader cannot confirm what its successor takes away, and never once the lease's expiry is proposed.
 //! A new leader starts every clock at full time to live after it has applied its first entry, spread, so that sessions
-//! that all lost their leader do not all expire in one moment.
+//! that all lost their leader do not all expire in one moment. Sessions are followed by their changes; etcd's leases, which
+//! make none, by comparing what there is with what the clocks know.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quorate_host::entropy;
-use quorate_machine::{Command, Image, Lease, LeaseId, Resource};
+use quorate_machine::{Command, Image, KvLease, KvLeaseNews, KvLeases, Lease, LeaseId, Resource};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Duties;
-use super::clocks::LeaseClocks;
+use super::clocks::{LeaseClocks, Leased};
+use super::kv_leases::{KvLeaseTime, LeaseQuestion, LeaseSaid};
 use crate::unavailable::Unavailable;
 use crate::watch::Cancelled;
 
@@ -32,22 +34,67 @@ const SPREAD: f64 = 0.1;
 #[derive(Debug)]
 pub(crate) struct LeaseKeeper {
     started: Instant,
-    clocks: Mutex<Option<LeaseClocks>>,
+    running: Mutex<Option<Running>>,
     /// The next moment of expiry may have come closer.
     sooner: Notify,
+}
+
+#[derive(Debug)]
+struct Running {
+    clocks: LeaseClocks,
+    /// etcd's leases that the clocks know.
+    known: KvLeases,
+}
+
+impl Running {
+    /// Starts the clocks of leases that are new and stops those of leases that are gone.
+    fn follow(&mut self, leases: &KvLeases, now: Duration) {
+        // Whoever comes late with an older state changes nothing.
+        if leases.revision() <= self.known.revision() {
+            return;
+        }
+        for news in leases.news(&self.known) {
+            match news {
+                KvLeaseNews::Granted(lease) => self.clocks.start(Leased::Kv(lease.grant), ttl(lease), now),
+                KvLeaseNews::Ended(grant) => self.clocks.stop(Leased::Kv(grant)),
+            }
+        }
+        self.known = leases.clone();
+    }
+
+    fn say(&mut self, question: LeaseQuestion, arrived: Duration, now: Duration) -> LeaseSaid {
+        let Some(lease) = self.known.get(question.lease) else {
+            return LeaseSaid::Absent;
+        };
+        let of = Leased::Kv(lease.grant);
+        if question.renew {
+            self.clocks.renew(of, arrived);
+        }
+        match self.clocks.left(of, now) {
+            None => LeaseSaid::Expiring,
+            Some(left) => LeaseSaid::Lives(KvLeaseTime {
+                ttl_s: lease.ttl_s,
+                left,
+            }),
+        }
+    }
+}
+
+fn ttl(lease: KvLease) -> Duration {
+    Duration::from_secs(lease.ttl_s)
 }
 
 impl LeaseKeeper {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
-            clocks: Mutex::new(None),
+            running: Mutex::new(None),
             sooner: Notify::new(),
         }
     }
 
-    fn clocks(&self) -> MutexGuard<'_, Option<LeaseClocks>> {
-        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Duration {
@@ -58,68 +105,100 @@ impl LeaseKeeper {
     pub(crate) fn claim(&self, image: &Image) {
         let now = self.now();
         let mut clocks = LeaseClocks::default();
+        let mut start = |lease, ttl: Duration| {
+            let spread = ttl.mul_f64(SPREAD * entropy::random_fraction());
+            clocks.start(lease, ttl, now + spread);
+        };
         for lease in image.leases() {
-            let ttl = Duration::from_millis(lease.ttl_ms);
-            clocks.start(
-                lease.id,
-                ttl,
-                now + ttl.mul_f64(SPREAD * entropy::random_fraction()),
-            );
+            start(Leased::Session(lease.id), Duration::from_millis(lease.ttl_ms));
         }
-        *self.clocks() = Some(clocks);
+        let known = image.kv_leases();
+        for lease in known.iter() {
+            start(Leased::Kv(lease.grant), ttl(lease));
+        }
+        *self.running() = Some(Running { clocks, known });
+        self.sooner.notify_one();
     }
 
     /// Stops all clocks: another replica keeps the leases now.
     pub(crate) fn renounce(&self) {
-        *self.clocks() = None;
+        *self.running() = None;
     }
 
     /// A lease was granted.
     fn granted(&self, lease: Lease) {
         let now = self.now();
-        if let Some(clocks) = self.clocks().as_mut() {
-            clocks.start(lease.id, Duration::from_millis(lease.ttl_ms), now);
+        if let Some(running) = self.running().as_mut() {
+            let ttl = Duration::from_millis(lease.ttl_ms);
+            running.clocks.start(Leased::Session(lease.id), ttl, now);
         }
         self.sooner.notify_one();
     }
 
     fn ended(&self, lease: LeaseId) {
-        if let Some(clocks) = self.clocks().as_mut() {
-            clocks.stop(lease);
+        if let Some(running) = self.running().as_mut() {
+            running.clocks.stop(Leased::Session(lease));
         }
+    }
+
+    /// etcd's leases are these now.
+    fn follow(&self, leases: &KvLeases) {
+        let now = self.now();
+        if let Some(running) = self.running().as_mut() {
+            running.follow(leases, now);
+        }
+        self.sooner.notify_one();
+    }
+
+    /// Answers questions about etcd's leases as of `arrived`; the barrier has been passed since, and `leases` are as new
+    /// as that. `None` when the clocks do not run here.
+    pub(crate) fn answer(
+        &self,
+        leases: &KvLeases,
+        questions: &[LeaseQuestion],
+        arrived: Instant,
+    ) -> Option<Vec<LeaseSaid>> {
+        let arrived = arrived.duration_since(self.started);
+        let now = self.now();
+        let mut running = self.running();
+        let running = running.as_mut()?;
+        running.follow(leases, now);
+        let say = |question: &LeaseQuestion| running.say(*question, arrived, now);
+        Some(questions.iter().map(say).collect())
     }
 
     /// Renews `lease` as of `arrived`; the barrier has been passed since. `None` when it cannot be renewed any more.
     pub(crate) fn renew(&self, lease: LeaseId, arrived: Instant) -> Option<Duration> {
         let arrived = arrived.duration_since(self.started);
-        self.clocks().as_mut()?.renew(lease, arrived)
+        let mut running = self.running();
+        running.as_mut()?.clocks.renew(Leased::Session(lease), arrived)
     }
 
     /// The holder's stream broke: unless it renews within `grace`, the lease ends.
     pub(crate) fn suspect(&self, lease: LeaseId, grace: Duration) {
         let now = self.now();
-        if let Some(clocks) = self.clocks().as_mut() {
-            clocks.suspect(lease, now, grace);
+        if let Some(running) = self.running().as_mut() {
+            running.clocks.suspect(Leased::Session(lease), now, grace);
         }
         self.sooner.notify_one();
     }
 
-    fn take_due(&self) -> Vec<LeaseId> {
+    fn take_due(&self) -> Vec<Leased> {
         let now = self.now();
-        self.clocks()
+        self.running()
             .as_mut()
-            .map(|clocks| clocks.take_due(now, EXPIRIES_PER_COMMAND))
+            .map(|running| running.clocks.take_due(now, EXPIRIES_PER_COMMAND))
             .unwrap_or_default()
     }
 
-    fn put_back(&self, leases: &[LeaseId]) {
-        if let Some(clocks) = self.clocks().as_mut() {
-            clocks.put_back(leases);
+    fn put_back(&self, leases: &[Leased]) {
+        if let Some(running) = self.running().as_mut() {
+            running.clocks.put_back(leases);
         }
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let due = self.clocks().as_ref()?.next_due()?;
+        let due = self.running().as_ref()?.clocks.next_due()?;
         Some(self.started + due)
     }
 }
@@ -135,6 +214,9 @@ pub(crate) async fn run(duties: Duties, end: CancellationToken) {
             return;
         }
     };
+    let mut kv_leases = duties.published.kv_leases();
+    // What was granted between the claim and now.
+    keeper.follow(&duties.published.image().kv_leases());
     loop {
         let due = keeper.next_due();
         tokio::select! {
@@ -153,6 +235,7 @@ pub(crate) async fn run(duties: Duties, end: CancellationToken) {
             () = async { sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
                 expire(&duties).await;
             }
+            Ok(()) = kv_leases.changed() => keeper.follow(&duties.published.image().kv_leases()),
             () = keeper.sooner.notified() => {}
             () = end.cancelled() => return,
         }
@@ -176,20 +259,34 @@ fn follow(duties: &Duties, changes: &[quorate_machine::Change]) {
 
 async fn expire(duties: &Duties) {
     let due = duties.leases.take_due();
-    if due.is_empty() {
-        return;
+    let (mut sessions, mut grants) = (Vec::new(), Vec::new());
+    for lease in &due {
+        match lease {
+            Leased::Session(id) => sessions.push(*id),
+            Leased::Kv(grant) => grants.push(*grant),
+        }
     }
-    tracing::info!(leases = due.len(), "leases have run out");
-    let command = Command::ExpireLeases { ids: due.clone() };
+    if !sessions.is_empty() {
+        let leases: Vec<_> = sessions.iter().copied().map(Leased::Session).collect();
+        propose(duties, Command::ExpireLeases { ids: sessions }, &leases).await;
+    }
+    if !grants.is_empty() {
+        let leases: Vec<_> = grants.iter().copied().map(Leased::Kv).collect();
+        propose(duties, Command::ExpireKvLeases { grants }, &leases).await;
+    }
+}
+
+async fn propose(duties: &Duties, expiry: Command, leases: &[Leased]) {
+    tracing::info!(leases = leases.len(), "leases have run out");
     let deadline = Instant::now() + PROPOSE_TIMEOUT;
-    match duties.proposer.propose(&command, None, deadline).await {
-        // Applied; the change sets end their clocks. A refusal cannot be: unknown leases are skipped.
+    match duties.proposer.propose(&expiry, None, deadline).await {
+        // Applied; what has ended loses its clock. A refusal cannot be: unknown leases are skipped.
         Ok(_) => {}
         // It may be applied at any moment: these leases stay beyond renewal. If it is not, the next leader starts anew.
         Err(Unavailable::OutcomeUnknown) => tracing::warn!("the outcome of an expiry is unknown"),
         Err(error) => {
             tracing::debug!(%error, "an expiry was not executed");
-            duties.leases.put_back(&due);
+            duties.leases.put_back(leases);
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }

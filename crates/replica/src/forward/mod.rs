@@ -6,8 +6,8 @@
 //!   connection and never acts twice ([`verdict`]). What cannot be known any more is reported as unknown.
 //! - The answer comes when this replica itself has applied the write: who writes here and then reads here, be it a stale
 //!   read, sees it.
-//! - A read is linearizable, here as at the leader ([`reads`]).
-//! - While nobody leads, both wait, until their deadline. Everything that waits is bounded, and what is too much is refused
+//! - A read is linearizable, here as at the leader ([`reads`]); so are renewals of etcd's leases ([`leases`]).
+//! - While nobody leads, all of them wait, until their deadline. Everything that waits is bounded, and what is too much is refused
 //!   at once.
 //!
 //! Left out on purpose: an order. Writes that are in flight together may be executed in any order; who needs one waits for the
@@ -15,6 +15,7 @@
 //! news of who does.
 
 mod calls;
+mod leases;
 mod ledger;
 mod numbers;
 mod reads;
@@ -33,6 +34,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::barrier::Barrier;
+use crate::duties::kv_leases::{KvLeaseClocks, KvLeaseTime, LeaseQuestion};
 use crate::leadership::Leadership;
 use crate::peer::client::Peers;
 use crate::proposer::Proposer;
@@ -40,6 +42,7 @@ use crate::published::Published;
 use crate::room::Room;
 use crate::unavailable::Unavailable;
 use calls::{Calls, CallsTask, deposed};
+use leases::{Leases, LeasesTask};
 use numbers::{Number, Numbers};
 use reads::{Reads, ReadsTask};
 use verdict::{Attempt, Next, given_up, judge};
@@ -71,6 +74,7 @@ pub(crate) struct Forwarder {
     turn: Arc<Mutex<()>>,
     calls: Calls,
     reads: Reads,
+    leases: Leases,
 }
 
 /// What it is made of.
@@ -79,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) published: Published,
     pub(crate) proposer: Proposer,
     pub(crate) barrier: Barrier,
+    pub(crate) kv_leases: KvLeaseClocks,
     pub(crate) peers: Arc<Peers>,
     pub(crate) members: watch::Receiver<Vec<Member>>,
     pub(crate) leadership: watch::Receiver<Leadership>,
@@ -90,14 +95,17 @@ pub(crate) struct Parts {
 pub(crate) struct Tasks {
     calls: CallsTask,
     reads: ReadsTask,
+    leases: LeasesTask,
     stop: CancellationToken,
 }
 
 impl Tasks {
     /// Forwards until the replica stops.
     pub(crate) async fn run(self) {
-        let (writes, reads) = (self.calls.run(self.stop.clone()), self.reads.run(self.stop));
-        futures_util::future::join(writes, reads).await;
+        let writes = self.calls.run(self.stop.clone());
+        let reads = self.reads.run(self.stop.clone());
+        let leases = self.leases.run(self.stop);
+        futures_util::future::join3(writes, reads, leases).await;
     }
 }
 
@@ -109,6 +117,7 @@ impl Forwarder {
             published,
             proposer,
             barrier,
+            kv_leases,
             peers,
             members,
             leadership,
@@ -116,6 +125,13 @@ impl Forwarder {
             stop,
         } = parts;
         let (calls, calls_task) = Calls::new(me, Arc::clone(&peers), members.clone(), leadership.clone());
+        let (leases, leases_task) = Leases::new(
+            me,
+            kv_leases,
+            Arc::clone(&peers),
+            members.clone(),
+            leadership.clone(),
+        );
         let (reads, waiting) = Reads::new(leadership.clone());
         let reads_task = ReadsTask {
             me,
@@ -129,6 +145,7 @@ impl Forwarder {
         let tasks = Tasks {
             calls: calls_task,
             reads: reads_task,
+            leases: leases_task,
             stop: stop.clone(),
         };
         let forwarder = Self {
@@ -143,6 +160,7 @@ impl Forwarder {
             turn: Arc::default(),
             calls,
             reads,
+            leases,
         };
         (forwarder, tasks)
     }
@@ -192,6 +210,15 @@ impl Forwarder {
         }
         self.reads.pass(deadline).await?;
         Ok(self.published.image())
+    }
+
+    /// See [`crate::Replica::renew_kv_lease`] and [`crate::Replica::kv_lease_time`].
+    pub(crate) async fn lease_time(
+        &self,
+        question: LeaseQuestion,
+        deadline: Instant,
+    ) -> Result<Option<KvLeaseTime>, Unavailable> {
+        self.leases.ask(question, deadline).await
     }
 
     fn encode(&self, command: &Command, request: Option<RequestId>) -> Bytes {

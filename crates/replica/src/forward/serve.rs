@@ -13,6 +13,7 @@ use quorate_machine::Command;
 use quorate_types::Index;
 use tokio::time::Instant;
 
+use crate::duties::kv_leases::{LeaseQuestion, LeaseSaid};
 use crate::group::Group;
 use crate::peer::forwarded::{Proposal, Proposed};
 use crate::unavailable::Unavailable;
@@ -50,6 +51,16 @@ async fn propose_one(group: &Group, proposal: Proposal, arrived: Instant) -> Res
 pub(crate) async fn read_index(group: Arc<Group>, patience: Duration) -> Result<Index, Unavailable> {
     lead(&group)?;
     Ok(group.barrier.pass(Instant::now() + patience).await?.index)
+}
+
+/// Renews leases of etcd's, or says how long they have.
+pub(crate) async fn ask_leases(
+    group: Arc<Group>,
+    questions: &[LeaseQuestion],
+    patience: Duration,
+) -> Result<Vec<LeaseSaid>, Unavailable> {
+    lead(&group)?;
+    group.kv_leases.ask(questions, Instant::now() + patience).await
 }
 
 fn lead(group: &Group) -> Result<(), Unavailable> {

@@ -137,7 +137,7 @@ pub(crate) fn from_read_index(
     })
 }
 
-fn to_unavailable(unavailable: &Unavailable) -> wire::Unavailable {
+pub(super) fn to_unavailable(unavailable: &Unavailable) -> wire::Unavailable {
     use wire::unavailable::Why;
     let not_leader = |term: Term, leader: Option<&Leader>| {
         Why::NotLeader(wire::NotLeader {
@@ -160,7 +160,7 @@ fn to_unavailable(unavailable: &Unavailable) -> wire::Unavailable {
     wire::Unavailable { why: Some(why) }
 }
 
-fn from_unavailable(unavailable: wire::Unavailable) -> Result<Unavailable, Status> {
+pub(super) fn from_unavailable(unavailable: wire::Unavailable) -> Result<Unavailable, Status> {
     use wire::unavailable::Why;
     Ok(match required(unavailable.why, "unavailable.why")? {
         Why::NotLeader(wire::NotLeader { term, leader }) => Unavailable::NotLeader {

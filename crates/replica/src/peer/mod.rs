@@ -8,6 +8,7 @@ pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod convert;
 pub(crate) mod forwarded;
+pub(crate) mod leases;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod snapshot;

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Caller;
 use super::wire::peer_server::Peer;
-use super::{convert, forwarded, snapshot, wire};
+use super::{convert, forwarded, leases, snapshot, wire};
 use crate::failover::crash::DownReport;
 use crate::failover::gate::{self, Judgement};
 use crate::failover::{Reign, observed::Observed};
@@ -367,6 +367,17 @@ impl Peer for PeerService {
         let patience = forwarded::from_patience(request.into_inner().patience_ms);
         let index = serve::read_index(group, patience).await;
         Ok(Response::new(forwarded::to_read_index(index)))
+    }
+
+    async fn ask_leases(
+        &self,
+        request: Request<wire::AskLeasesRequest>,
+    ) -> Result<Response<wire::AskLeasesResponse>, Status> {
+        let group = self.admit_member(&request)?;
+        let patience = forwarded::from_patience(request.get_ref().patience_ms);
+        let questions = leases::from_questions(request.into_inner())?;
+        let said = serve::ask_leases(group, &questions, patience).await;
+        Ok(Response::new(leases::to_said(said)))
     }
 }
 

@@ -101,8 +101,7 @@ fn check(user: &User, path: &Path<'_>) -> Result<(), Refusal> {
 }
 
 fn check_put(user: &User, put: &KvPut) -> Result<(), Refusal> {
-    // There are no leases of etcd's yet that a key could die with.
-    if put.lease != 0 {
+    if put.lease != 0 && user.lease_table().get(put.lease).is_none() {
         return Err(Refusal::KvLeaseNotFound { lease: put.lease });
     }
     if (put.ignore_value || put.ignore_lease) && user.get(&put.key).is_none() {

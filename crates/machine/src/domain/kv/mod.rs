@@ -6,6 +6,7 @@
 //! operations, no key twice), which is checked where requests come in, and reads without writes, which are no command.
 
 mod decide;
+mod lease;
 mod wire;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use quorate_types::Revision;
 use crate::keyspace::Row;
 
 pub(crate) use decide::{compact, run};
+pub(crate) use lease::{expire, grant, revoke};
 pub(crate) use wire::{reply_from_wire, reply_to_wire, txn_from_wire, txn_to_wire};
 
 /// How deep transactions may be nested; deeper ones are refused when they are read back, so whoever takes requests must

@@ -1,0 +1,100 @@
+//! `Lease`: keys that die with whoever keeps them.
+//!
+//! Promises: a keepalive is answered as renewed only behind the leader's barrier (`quorate-replica`); a lease that is not
+//! there is told by a time to live of 0 or -1, as in etcd, not by an error; every replica answers for the leader. Left out
+//! on purpose: how a lease's clock runs, which is the leader's business.
+
+mod keep_alive;
+#[cfg(test)]
+mod tests;
+
+use quorate_api::etcdserverpb::lease_server;
+use quorate_api::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseLeasesResponse,
+    LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+};
+use quorate_host::entropy;
+use quorate_replica::machine::{Command, Reply};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::convert::lease as convert;
+use crate::node::{Node, decide};
+use crate::{deadline, error};
+use keep_alive::KeepAlives;
+
+/// What a call ends with.
+type Answer<T> = Result<Response<T>, Status>;
+
+pub(crate) struct Lease<N> {
+    pub(crate) node: N,
+    /// Streams end, so that they go on elsewhere.
+    pub(crate) ending: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl<N: Node> lease_server::Lease for Lease<N> {
+    type LeaseKeepAliveStream = KeepAlives;
+
+    async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Answer<LeaseGrantResponse> {
+        let deadline = deadline::of(request.metadata());
+        let (lease, ttl_s, command) =
+            convert::grant(request.get_ref(), entropy::random_u64()).map_err(error::invalid)?;
+        match decide(&self.node, command, deadline).await? {
+            Reply::KvLeaseGranted { revision } => {
+                let header = self.node.stamp().header(revision);
+                Ok(Response::new(convert::granted(header, lease, ttl_s)))
+            }
+            _ => Err(error::unexpected()),
+        }
+    }
+
+    async fn lease_revoke(&self, request: Request<LeaseRevokeRequest>) -> Answer<LeaseRevokeResponse> {
+        let deadline = deadline::of(request.metadata());
+        let lease = request.into_inner().id;
+        match decide(&self.node, Command::RevokeKvLease { lease }, deadline).await? {
+            Reply::KvLeaseRevoked { revision } => {
+                let header = self.node.stamp().header(revision);
+                Ok(Response::new(convert::revoked(header)))
+            }
+            _ => Err(error::unexpected()),
+        }
+    }
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<LeaseKeepAliveRequest>>,
+    ) -> Answer<KeepAlives> {
+        let (node, ending) = (self.node.clone(), self.ending.clone());
+        Ok(Response::new(keep_alive::answers(
+            node,
+            request.into_inner(),
+            ending,
+        )))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<LeaseTimeToLiveRequest>,
+    ) -> Answer<LeaseTimeToLiveResponse> {
+        let (deadline, request) = (deadline::of(request.metadata()), request.into_inner());
+        let lease = request.id;
+        let unavailable = |unavailable| error::unavailable(&unavailable);
+        let time = self.node.lease_time(lease, deadline).await.map_err(unavailable)?;
+        let image = self.node.read(deadline).await.map_err(unavailable)?;
+        let keys = match time.is_some() && request.keys {
+            true => image.kv_lease_keys(lease).cloned().collect(),
+            false => Vec::new(),
+        };
+        let header = self.node.stamp().header(image.kv_revision());
+        Ok(Response::new(convert::time_to_live(header, lease, time, keys)))
+    }
+
+    async fn lease_leases(&self, request: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
+        let deadline = deadline::of(request.metadata());
+        let image = self.node.read(deadline).await;
+        let image = image.map_err(|unavailable| error::unavailable(&unavailable))?;
+        let header = self.node.stamp().header(image.kv_revision());
+        Ok(Response::new(convert::leases(header, &image.kv_leases())))
+    }
+}
