@@ -5,11 +5,12 @@
 //! of `quorate/v1`, which etcd's clients do not know.
 
 use http::Response;
-use quorate_replica::Unavailable;
 use quorate_replica::machine::Refusal;
+use quorate_replica::{MemberError, TransferError, Unavailable};
 use tonic::{Code, Status};
 
-use crate::convert::Invalid;
+use crate::convert::{Declined, Invalid};
+use crate::watch::Full;
 
 /// What etcd's own texts begin with.
 const ETCD: &str = "etcdserver: ";
@@ -28,8 +29,76 @@ pub(crate) fn invalid(invalid: Invalid) -> Status {
         Invalid::TooLarge => "etcdserver: request is too large",
         Invalid::Compacted => return compacted(),
         Invalid::TtlTooLarge => return Status::out_of_range("etcdserver: too large lease TTL"),
+        Invalid::MemberUrls => "etcdserver: given member URLs are invalid",
+        Invalid::DowngradeFormat => "etcdserver: wrong downgrade target version format",
+        Invalid::DowngradeTarget => "etcdserver: invalid downgrade target version",
     };
     Status::invalid_argument(text)
+}
+
+/// A request that does not fit the group as it is, or that nobody carries out here.
+pub(crate) fn declined(declined: Declined) -> Status {
+    let text = match declined {
+        Declined::MemberNotFound => return Status::not_found("etcdserver: member not found"),
+        Declined::MemberNotLearner => "etcdserver: can only promote a learner member",
+        Declined::PeerUrlTaken => "etcdserver: Peer URLs already exists",
+        Declined::NotLeader => "etcdserver: not leader",
+        Declined::BadTransferee => "etcdserver: bad leader transferee",
+        Declined::NoDowngrade => "etcdserver: no inflight downgrade job",
+        Declined::MemberNotJoined => {
+            "etcdserver: no replica has joined from there; start it first, with an empty data directory and a list of \
+             replicas that names it and a member (quorate serve --join): it joins by itself as a learner, and is then \
+             promoted"
+        }
+        Declined::AddressFixed => {
+            return Status::unimplemented(
+                "etcdserver: the address of a member does not change; start a replica at the new one, promote it when \
+                 it has joined, and remove this member",
+            );
+        }
+        Declined::AlarmsNotRaised => {
+            return Status::unimplemented("etcdserver: alarms are not raised by clients");
+        }
+        // etcd, too, passes these on as errors that it does not know.
+        Declined::TransferTooLong => {
+            return Status::unknown("etcdserver: request timed out, leader transfer took too long");
+        }
+        Declined::UnknownMethod => return Status::unknown("etcdserver: unknown method"),
+    };
+    Status::failed_precondition(text)
+}
+
+/// The members were not changed.
+pub(crate) fn member(error: &MemberError) -> Status {
+    let text = match error {
+        MemberError::NotMember(_) => return declined(Declined::MemberNotFound),
+        MemberError::NotLeader => return no_leader(),
+        MemberError::Stopped => return stopped(),
+        MemberError::Busy => return too_many_requests(),
+        MemberError::OutcomeUnknown => return timed_out(),
+        MemberError::Behind { .. } => {
+            "etcdserver: can only promote a learner member which is in sync with leader"
+        }
+        MemberError::QuorumAtRisk { .. } | MemberError::LastVoter => {
+            "etcdserver: re-configuration failed due to not enough started members"
+        }
+        // etcd knows no such bounds.
+        MemberError::TooMany { .. } | MemberError::Even { .. } | MemberError::RunsAlready { .. } => {
+            return Status::failed_precondition(format!("{ETCD}{error}"));
+        }
+    };
+    Status::failed_precondition(text)
+}
+
+/// Leadership was not handed over.
+pub(crate) fn transfer(error: TransferError) -> Status {
+    match error {
+        TransferError::NotLeader => declined(Declined::NotLeader),
+        TransferError::NotVoter(_) => declined(Declined::BadTransferee),
+        TransferError::NobodyElse | TransferError::TimedOut => declined(Declined::TransferTooLong),
+        TransferError::Busy => too_many_requests(),
+        TransferError::Stopped => stopped(),
+    }
 }
 
 /// The cluster's answer is no.
@@ -55,7 +124,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
 /// There is no answer.
 pub(crate) fn unavailable(unavailable: &Unavailable) -> Status {
     match unavailable {
-        Unavailable::NotLeader { leader: None, .. } => Status::unavailable("etcdserver: no leader"),
+        Unavailable::NotLeader { leader: None, .. } => no_leader(),
         Unavailable::NotLeader { leader: Some(_), .. } => Status::unavailable("etcdserver: leader changed"),
         Unavailable::OutcomeUnknown | Unavailable::TimedOut => timed_out(),
         Unavailable::Overloaded { .. } => too_many_requests(),
@@ -67,6 +136,47 @@ pub(crate) fn unavailable(unavailable: &Unavailable) -> Status {
 /// This replica stops; whatever goes on goes on elsewhere.
 pub(crate) fn stopped() -> Status {
     Status::unavailable("etcdserver: server stopped")
+}
+
+/// This replica has known of no leader for too long.
+pub(crate) fn no_leader() -> Status {
+    Status::unavailable("etcdserver: no leader")
+}
+
+/// A limit of this replica is reached; nothing was begun.
+pub(crate) fn full(_: Full) -> Status {
+    too_many_requests()
+}
+
+/// Why there is no watch. The stream goes on without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoWatch {
+    /// It begins below all revisions.
+    Compacted,
+    /// It is on no key.
+    EmptyRange,
+    /// The client has chosen an id that another one has.
+    DuplicateId,
+    /// The stream has too many.
+    TooManyOnStream,
+    /// The replica has too many, or they are on too many bytes of keys.
+    TooManyHere,
+}
+
+/// What a client is told instead of its watch. etcd has no limits, so no words for them.
+pub(crate) fn cancel_reason(no_watch: NoWatch) -> &'static str {
+    match no_watch {
+        NoWatch::Compacted => "etcdserver: mvcc: required revision has been compacted",
+        NoWatch::EmptyRange => "mvcc: watcher range is empty",
+        NoWatch::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
+        NoWatch::TooManyOnStream => "etcdserver: too many watches on the stream",
+        NoWatch::TooManyHere => "etcdserver: too many watches at the member",
+    }
+}
+
+/// A stream's next request cannot be read.
+pub(crate) fn unread(status: Status) -> Status {
+    unreadable(&status).unwrap_or(status)
 }
 
 /// The machine answered something else than what was asked: replicas of different builds.
@@ -108,7 +218,8 @@ fn timed_out() -> Status {
     Status::unavailable("etcdserver: request timed out")
 }
 
-fn too_many_requests() -> Status {
+/// A limit of this replica was met; nothing was executed.
+pub(crate) fn too_many_requests() -> Status {
     Status::resource_exhausted("etcdserver: too many requests")
 }
 
@@ -142,6 +253,15 @@ mod tests {
             ),
             (Invalid::OpMissing, "etcdserver: key not found"),
             (Invalid::TooLarge, "etcdserver: request is too large"),
+            (Invalid::MemberUrls, "etcdserver: given member URLs are invalid"),
+            (
+                Invalid::DowngradeFormat,
+                "etcdserver: wrong downgrade target version format",
+            ),
+            (
+                Invalid::DowngradeTarget,
+                "etcdserver: invalid downgrade target version",
+            ),
         ];
         for (what, text) in cases {
             table(&[(invalid(what), Code::InvalidArgument, text)]);
@@ -150,6 +270,149 @@ mod tests {
         table(&[(invalid(Invalid::Compacted), Code::OutOfRange, text)]);
         let text = "etcdserver: too large lease TTL";
         table(&[(invalid(Invalid::TtlTooLarge), Code::OutOfRange, text)]);
+    }
+
+    #[test]
+    fn what_is_declined() {
+        let precondition = Code::FailedPrecondition;
+        let cases = [
+            (
+                Declined::MemberNotFound,
+                Code::NotFound,
+                "etcdserver: member not found",
+            ),
+            (
+                Declined::MemberNotLearner,
+                precondition,
+                "etcdserver: can only promote a learner member",
+            ),
+            (
+                Declined::PeerUrlTaken,
+                precondition,
+                "etcdserver: Peer URLs already exists",
+            ),
+            (Declined::NotLeader, precondition, "etcdserver: not leader"),
+            (
+                Declined::BadTransferee,
+                precondition,
+                "etcdserver: bad leader transferee",
+            ),
+            (
+                Declined::NoDowngrade,
+                precondition,
+                "etcdserver: no inflight downgrade job",
+            ),
+            (
+                Declined::TransferTooLong,
+                Code::Unknown,
+                "etcdserver: request timed out, leader transfer took too long",
+            ),
+            (
+                Declined::UnknownMethod,
+                Code::Unknown,
+                "etcdserver: unknown method",
+            ),
+            (
+                Declined::AlarmsNotRaised,
+                Code::Unimplemented,
+                "etcdserver: alarms are not raised by clients",
+            ),
+        ];
+        for (what, code, text) in cases {
+            table(&[(declined(what), code, text)]);
+        }
+        // What etcd has no words for says what to do, in one line.
+        for (what, code, hint) in [
+            (Declined::MemberNotJoined, precondition, "quorate serve --join"),
+            (Declined::AddressFixed, Code::Unimplemented, "remove this member"),
+        ] {
+            let status = declined(what);
+            assert_eq!(status.code(), code, "{what:?}");
+            let line = status.message();
+            assert!(
+                line.starts_with(ETCD) && line.contains(hint) && !line.contains("  "),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn changes_of_members_and_leaders() {
+        let precondition = Code::FailedPrecondition;
+        let node = NodeId(4);
+        let behind = MemberError::Behind {
+            node,
+            why: "it lacks 9 entries".to_owned(),
+        };
+        let at_risk = MemberError::QuorumAtRisk {
+            whose: "future",
+            voters: 2,
+            reachable: 1,
+            needed: 2,
+        };
+        let not_enough = "etcdserver: re-configuration failed due to not enough started members";
+        let too_long = "etcdserver: request timed out, leader transfer took too long";
+        table(&[
+            (
+                member(&MemberError::NotMember(node)),
+                Code::NotFound,
+                "etcdserver: member not found",
+            ),
+            (
+                member(&MemberError::NotLeader),
+                Code::Unavailable,
+                "etcdserver: no leader",
+            ),
+            (
+                member(&MemberError::Stopped),
+                Code::Unavailable,
+                "etcdserver: server stopped",
+            ),
+            (
+                member(&MemberError::Busy),
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+            ),
+            (
+                member(&MemberError::OutcomeUnknown),
+                Code::Unavailable,
+                "etcdserver: request timed out",
+            ),
+            (
+                member(&behind),
+                precondition,
+                "etcdserver: can only promote a learner member which is in sync with leader",
+            ),
+            (member(&at_risk), precondition, not_enough),
+            (member(&MemberError::LastVoter), precondition, not_enough),
+            (
+                member(&MemberError::TooMany { voters: 8, max: 7 }),
+                precondition,
+                "etcdserver: there would be 8 voters; 7 are the most, because each write waits for a majority of them",
+            ),
+            (
+                transfer(TransferError::NotLeader),
+                precondition,
+                "etcdserver: not leader",
+            ),
+            (
+                transfer(TransferError::NotVoter(node)),
+                precondition,
+                "etcdserver: bad leader transferee",
+            ),
+            (transfer(TransferError::NobodyElse), Code::Unknown, too_long),
+            (transfer(TransferError::TimedOut), Code::Unknown, too_long),
+            (
+                transfer(TransferError::Busy),
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+            ),
+            (
+                transfer(TransferError::Stopped),
+                Code::Unavailable,
+                "etcdserver: server stopped",
+            ),
+        ]);
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! proposed. Left out on purpose: what a transaction does (`quorate-machine`), consensus and forwarding
 //! (`quorate-replica`), listeners and TLS (`quorate-server`, `quorate-tls`).
 //!
-//! Where things are: `kv` and `lease` are the services, `convert` takes messages apart and puts them together, `error` is the one table
-//! of errors, `node` is what the services need of a replica, `deadline` says how long a call is held.
+//! Where things are: `kv`, `watch`, `lease`, `cluster` and `maintenance` are the services, `convert` takes messages apart and puts
+//! them together, `error` is the one table of errors, `node` and `group` are what the services need of a replica, `deadline`
+//! says how long a call is held.
 //!
 //! # Where it differs from etcd
 //!
@@ -16,33 +17,82 @@
 //!   there that such a revision is compacted, once anything was.
 //! - Leases are listed by their ids; etcd lists them by when they run out. The list includes every acknowledged grant; etcd's is
 //!   what the member that is asked knows.
+//! - A watch that begins at the compacted revision gets all events of that revision for as long as this replica still has
+//!   what the compaction has forgotten, as etcd since 3.5.16; after a restart out of a snapshot it gets the keys that stand,
+//!   in their order, and no deletions, as etcd before.
+//! - Events have the key as it was, for a watch that wants it, also when that is compacted by now.
+//! - A watch of the past that comes in several responses is told in the head of each how far it is; etcd names the present
+//!   revision in all of them.
+//! - A watch that was cancelled has no further events; etcd may send some that were under way.
+//! - A request for progress while some watch of the stream is behind is answered as soon as none is; etcd does not answer.
+//! - A stream that wants a leader is given three seconds to find one when it is opened, too; etcd refuses it at once.
+//! - Watches, their streams and the bytes of their keys are bounded, see [`limits`].
 //! - A call without a leader is held and then answered "no leader"; etcd says "request timed out" of most of them.
+//! - A member is not added before it is started: a replica that is started with an empty directory joins by itself, as a
+//!   learner. `MemberAdd` then confirms it, or promotes it when it is to vote; of a replica that has not joined it says
+//!   what to do. The addresses of a member never change (`MemberUpdate`). Names are there from the first moment, and a
+//!   member has one peer URL.
+//! - At most seven members vote; there is no bound on learners. A learner answers every call.
+//! - `MoveLeader` to a member that does not take over at once ends with another leader and "leader transfer took too long";
+//!   in etcd the old leader goes on.
+//! - `Status` states a release of etcd, because clients compare it with the one that a call came with; Quorate's own is shown
+//!   by `quorate status`. Sizes are of keys, values and kept history, in memory; none of it is ever free, and `Defragment`
+//!   has nothing to do. There is no quota, and there are no alarms.
+//! - `HashKV` is of the keys as they stood at a revision, so it is the same whatever was compacted; it is not etcd's hash of
+//!   the same keys. `Hash` is of everything, the catalog too.
+//! - `Snapshot` is a backup of Quorate's, of everything acknowledged before, behind which zeros and a SHA-256 stand as
+//!   etcdctl wants it; `quorate snapshot` inspects and restores the file, `etcdutl` does not. Without a leader there is none.
+//! - `Downgrade` goes nowhere.
 
+mod cluster;
 mod convert;
 mod deadline;
 mod error;
+mod group;
 mod kv;
 mod lease;
 pub mod limits;
+mod maintenance;
 mod node;
 #[cfg(test)]
 mod testing;
+mod watch;
 
+pub use convert::member::Scheme;
+pub use group::{Group, Progress, Roster, StateFile};
 pub use node::{Node, Stamp};
 
 use axum::body::Body;
+use quorate_api::etcdserverpb::cluster_server::ClusterServer;
 use quorate_api::etcdserverpb::kv_server::KvServer;
 use quorate_api::etcdserverpb::lease_server::LeaseServer;
+use quorate_api::etcdserverpb::maintenance_server::MaintenanceServer;
+use quorate_api::etcdserverpb::watch_server::WatchServer;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tower::util::MapResponseLayer;
 
-/// All services, over `node`. Their streams end once `ending` is cancelled.
-pub fn routes<N: Node>(node: N, ending: &CancellationToken) -> Routes {
-    let kv = KvServer::new(kv::Kv(node.clone())).max_decoding_message_size(limits::MESSAGE_BYTES_MAX);
-    let ending = ending.clone();
-    let lease = LeaseServer::new(lease::Lease { node, ending });
+/// All services, over `node`, whose group has URLs of this scheme. Streams end with `ending`, and so do the tasks that they
+/// lean on, which are left to `tasks`. Must be called in a tokio runtime.
+pub fn routes<N: Group>(node: N, scheme: Scheme, ending: &CancellationToken, tasks: &TaskTracker) -> Routes {
+    let bytes_max = limits::MESSAGE_BYTES_MAX;
+    let watch = watch::Watch::new(node.clone(), ending.clone());
+    tasks.spawn(watch.work());
+    let lease = lease::Lease {
+        node: node.clone(),
+        ending: ending.clone(),
+    };
+    let cluster = cluster::Cluster {
+        node: node.clone(),
+        scheme,
+    };
+    let maintenance = maintenance::Maintenance::new(node.clone());
+    let routes = Routes::new(KvServer::new(kv::Kv(node)).max_decoding_message_size(bytes_max))
+        .add_service(WatchServer::new(watch).max_decoding_message_size(bytes_max))
+        .add_service(LeaseServer::new(lease).max_decoding_message_size(bytes_max))
+        .add_service(ClusterServer::new(cluster).max_decoding_message_size(bytes_max))
+        .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(bytes_max));
     let explained = MapResponseLayer::new(error::explained::<Body>);
-    let services = Routes::new(kv).add_service(lease);
-    Routes::from(services.into_axum_router().layer(explained))
+    Routes::from(routes.into_axum_router().layer(explained))
 }

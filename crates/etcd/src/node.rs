@@ -7,8 +7,9 @@ use std::future::Future;
 
 use quorate_api::etcdserverpb::ResponseHeader;
 use quorate_replica::machine::{Command, Image, Outcome, Reply};
-use quorate_replica::{KvLeaseTime, Replica, Unavailable};
+use quorate_replica::{KvLeaseTime, Leadership, Replica, Unavailable};
 use quorate_types::{ClusterId, NodeId, Revision, Term};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -43,6 +44,13 @@ pub trait Node: Clone + Send + Sync + 'static {
         lease: i64,
         deadline: Instant,
     ) -> impl Future<Output = Result<Option<KvLeaseTime>, Unavailable>> + Send;
+
+    /// The revision of etcd's keys, now and from now on, each announced once a state that has it can be read. It waits until
+    /// there is one.
+    fn kv_revisions(&self) -> impl Future<Output = watch::Receiver<Revision>> + Send;
+
+    /// Who leads, now and from now on.
+    fn leadership(&self) -> watch::Receiver<Leadership>;
 
     /// What this replica puts into the head of its answers.
     fn stamp(&self) -> Stamp;
@@ -102,6 +110,14 @@ impl Node for Replica {
 
     async fn lease_time(&self, lease: i64, deadline: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
         self.kv_lease_time(lease, deadline).await
+    }
+
+    async fn kv_revisions(&self) -> watch::Receiver<Revision> {
+        Replica::kv_revisions(self).await
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        Replica::leadership(self)
     }
 
     fn stamp(&self) -> Stamp {

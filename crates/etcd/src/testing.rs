@@ -1,5 +1,8 @@
 //! What tests are made of: operations in a few words, and a machine in memory in the place of a replica.
 
+mod group;
+
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +13,15 @@ use quorate_api::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use quorate_replica::machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, Outcome};
-use quorate_replica::{KvLeaseTime, Unavailable};
-use quorate_types::{ClusterId, Index, NodeId, Term};
+use quorate_replica::{KvLeaseTime, Leader, Leadership, Unavailable};
+use quorate_types::{ClusterId, Index, NodeId, Revision, Term};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::convert::request as convert;
 use crate::node::{Node, Stamp};
+
+pub(crate) use group::roster;
 
 pub(crate) fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
@@ -79,10 +86,31 @@ pub(crate) fn is_absent(key: &str) -> Compare {
     }
 }
 
+/// The command of a write of one key.
+pub(crate) fn put_command(key: &str, value: &str) -> Command {
+    convert::put(put_request(key, value)).expect("a put")
+}
+
+/// The command of a deletion.
+pub(crate) fn delete_command(key: &str, range_end: &str) -> Command {
+    convert::delete(delete_request(key, range_end)).expect("a deletion")
+}
+
+/// The command of a transaction of these operations.
+pub(crate) fn txn_command(success: Vec<RequestOp>) -> Command {
+    let request = TxnRequest {
+        success,
+        ..TxnRequest::default()
+    };
+    convert::txn(request).expect("a transaction")
+}
+
 /// A group of one, without a log.
 #[derive(Clone)]
 pub(crate) struct Memory {
     inner: Arc<Mutex<Inner>>,
+    revision: watch::Sender<Revision>,
+    leadership: watch::Sender<Leadership>,
 }
 
 struct Inner {
@@ -90,6 +118,7 @@ struct Inner {
     next: Index,
     /// What is said instead of an answer.
     out_of_order: Option<Unavailable>,
+    group: group::State,
 }
 
 impl Memory {
@@ -109,10 +138,74 @@ impl Memory {
             machine: Machine::genesis(),
             next: Index(0),
             out_of_order: None,
+            group: group::State::default(),
         };
-        Self {
+        let memory = Self {
             inner: Arc::new(Mutex::new(inner)),
+            revision: watch::Sender::default(),
+            leadership: watch::Sender::default(),
+        };
+        memory.leads(true);
+        memory
+    }
+
+    /// Whether there is a leader.
+    pub(crate) fn leads(&self, leads: bool) {
+        let leader = || Leader {
+            node: NodeId(2),
+            client_address: "b:2379".to_owned(),
+        };
+        self.leadership.send_replace(Leadership {
+            term: Term(3),
+            leader: leads.then(leader),
+            is_me: leads,
+            serving: leads,
+        });
+    }
+
+    /// The state now.
+    pub(crate) fn image(&self) -> Image {
+        self.with(|inner| inner.machine.image())
+    }
+
+    /// A machine out of a snapshot of this one.
+    pub(crate) fn restored(&self) -> Self {
+        let records = self.image().snapshot_records().map(Ok::<_, Infallible>);
+        let machine = Machine::restore(records).expect("a snapshot that can be read");
+        let next = self.with(|inner| inner.next);
+        let restored = Self::of_the_first_level();
+        restored.with(|inner| (inner.machine, inner.next) = (machine, next));
+        restored.revision.send_replace(restored.image().kv_revision());
+        restored
+    }
+
+    /// Executes commands that are not refused, and announces them.
+    pub(crate) fn wrote(&self, commands: impl IntoIterator<Item = Command>) {
+        for command in commands {
+            let outcome = self.execute(&command).expect("a machine that works");
+            outcome.expect("a command that is not refused");
         }
+        self.announce();
+    }
+
+    /// Writes keys, each in a revision of its own.
+    pub(crate) fn put(&self, keys: &[(&str, &str)]) {
+        self.wrote(keys.iter().map(|(key, value)| put_command(key, value)));
+    }
+
+    pub(crate) fn compact(&self, revision: u64) {
+        self.wrote([Command::CompactKv { revision }]);
+    }
+
+    /// Executes a command, and announces it.
+    pub(crate) fn apply(&self, command: &Command) -> Result<Outcome, Unavailable> {
+        let outcome = self.execute(command);
+        self.announce();
+        outcome
+    }
+
+    pub(crate) fn announce(&self) {
+        self.revision.send_replace(self.image().kv_revision());
     }
 
     pub(crate) fn breaks(&self, unavailable: Unavailable) {
@@ -134,7 +227,8 @@ impl Memory {
         })
     }
 
-    fn apply(&self, command: &Command) -> Result<Outcome, Unavailable> {
+    /// The same without announcing it.
+    pub(crate) fn execute(&self, command: &Command) -> Result<Outcome, Unavailable> {
         self.with(|inner| {
             if let Some(unavailable) = &inner.out_of_order {
                 return Err(unavailable.clone());
@@ -168,7 +262,15 @@ impl Node for Memory {
     }
 
     fn read_stale(&self) -> Result<Image, Unavailable> {
-        Ok(self.with(|inner| inner.machine.image()))
+        Ok(self.image())
+    }
+
+    async fn kv_revisions(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.subscribe()
     }
 
     fn stamp(&self) -> Stamp {

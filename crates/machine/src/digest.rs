@@ -5,7 +5,7 @@
 //! with many members are wrapping sums of xxh3-128 over each member, so that a member can be added and taken out without
 //! touching the others. It finds divergence and damage; it is no defence against forgers.
 
-use quorate_types::ClientId;
+use quorate_types::{ClientId, Revision};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::feature;
@@ -78,6 +78,11 @@ pub(crate) fn row(keyspace: KeyspaceTag, key: &[u8], row: &Row) -> u128 {
         KeyspaceTag::Meta | KeyspaceTag::Leases => input.digest(),
         KeyspaceTag::User => input.number(row.lease.cast_unsigned()).digest(),
     }
+}
+
+/// etcd's keys as they stood at a revision, of which `sum` is the wrapping sum over the rows.
+pub(crate) fn keys(revision: Revision, sum: u128) -> u128 {
+    Input::new(b'k', 24).number(revision.0).wide(sum).digest()
 }
 
 /// A registered client, without its answers.

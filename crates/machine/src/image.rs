@@ -4,6 +4,8 @@
 //! page its rows. Left out on purpose: freshness. Whether an image is new enough to answer a reader is the business of
 //! whoever handed it out.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use quorate_types::{ClientId, Epoch, Index, LogTime, Revision};
 
@@ -12,7 +14,7 @@ use crate::clients::IdleClient;
 use crate::domain::kv::{KvRange, KvRanged};
 use crate::domain::root::{Alias, Collection, Database, Partition, alias, collection, database, partition};
 use crate::domain::session::{self, Session, WorkerKind};
-use crate::keyspace::{Compacted, HistoryIter};
+use crate::keyspace::{ChangeSet, Compacted, HistoryIter};
 use crate::lease::{self, Lease};
 use crate::object_id::{CollectionId, LeaseId};
 use crate::page::{Page, PageRequest};
@@ -20,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::reply::Outcome;
 use crate::resource::{Resource, ResourceKind};
 use crate::state::State;
-use crate::user::{KvLease, KvLeases};
+use crate::user::{KvHash, KvLease, KvLeases};
 use crate::{answer, digest, snapshot};
 
 /// See the module. A clone costs the same whatever the size.
@@ -52,6 +54,8 @@ pub struct Counts {
     pub row_bytes: u64,
     /// Changes kept for watchers.
     pub history_changes: u64,
+    /// Bytes of keys and values in these changes, before and after each. What a row of now has as well is counted again.
+    pub history_bytes: u64,
 }
 
 /// Where the image stands.
@@ -127,6 +131,7 @@ impl Image {
             rows: (meta.len() + user.rows().len()) as u64,
             row_bytes: meta.bytes() + user.rows().bytes(),
             history_changes: (meta.history().changes() + user.rows().history().changes()) as u64,
+            history_bytes: (meta.history().bytes() + user.rows().history().bytes()) as u64,
         }
     }
 }
@@ -289,6 +294,14 @@ impl Image {
         self.state.user.range(range)
     }
 
+    /// Begins the hash of the keys as they stood at `revision`; 0 stands for the present one.
+    ///
+    /// # Errors
+    /// A refusal when the revision is compacted or a future one.
+    pub fn kv_hash(&self, revision: u64) -> Result<KvHash, Refusal> {
+        self.state.user.hash(revision)
+    }
+
     /// Its revision.
     #[must_use]
     pub fn kv_revision(&self) -> Revision {
@@ -322,6 +335,24 @@ impl Image {
     #[must_use]
     pub fn kv_compacted(&self) -> Revision {
         self.state.user.compacted()
+    }
+
+    /// The first revision whose changes can be had: at most the one after [`Self::kv_compacted`], and below it for as long as
+    /// this replica still has what a compaction has forgotten, which makes up for watchers that were about to read it.
+    #[must_use]
+    pub fn kv_history_floor(&self) -> Revision {
+        self.state.user.history_floor()
+    }
+
+    /// All changes from `from` on, in order; none when it lies ahead. The iterator owns what it reads.
+    ///
+    /// # Errors
+    /// [`Compacted`] names [`Self::kv_history_floor`] when `from` lies below it.
+    pub fn kv_history(
+        &self,
+        from: Revision,
+    ) -> Result<impl Iterator<Item = Arc<ChangeSet>> + Send + use<>, Compacted> {
+        self.state.user.history(from)
     }
 }
 

@@ -68,4 +68,4 @@ pub use refusal::{
 pub use reply::{Outcome, Reply};
 pub use resource::{Resource, ResourceKind};
 pub use snapshot::RestoreError;
-pub use user::{KvGrant, KvLease, KvLeaseNews, KvLeases};
+pub use user::{KvGrant, KvHash, KvLease, KvLeaseNews, KvLeases};

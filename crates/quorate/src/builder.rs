@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use quorate_host::{Clock, Network, SystemClock, Tcp};
 use quorate_replica::{Listed, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings};
-use quorate_server::{Options, Server};
+use quorate_server::{Life, Options, Server};
 use quorate_store::{DiskOptions, DiskStore, Store};
 use quorate_tls::{ReplicaFiles, ReplicaTls};
 use quorate_types::MemberName;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::coordinator::Coordinator;
 use crate::error::StartError;
@@ -223,9 +222,12 @@ impl Builder {
             None => clients,
         };
         let listeners = quorate_server::Listeners { clients, http };
-        let ending = CancellationToken::new();
-        let etcd = quorate_etcd::routes(replica.clone(), &ending);
-        let server = Server::start(replica.clone(), listeners, self.options, ending, etcd);
+        let scheme = match tls {
+            Some(_) => quorate_etcd::Scheme::Https,
+            None => quorate_etcd::Scheme::Http,
+        };
+        let etcd = |life: &Life| quorate_etcd::routes(replica.clone(), scheme, &life.ending, &life.tasks);
+        let server = Server::start(replica.clone(), listeners, self.options, etcd);
         tracing::info!(name = %entry.name, clients = entry.client_address, "the replica has started");
         let mut tasks = JoinSet::new();
         if let Some(tls) = tls {

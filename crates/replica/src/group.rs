@@ -23,6 +23,7 @@ use crate::failover::observed::Observed;
 use crate::failover::timeline::Timeline;
 use crate::failover::transfer::{TransferTask, Transfers};
 use crate::fault::{Fault, Faults};
+use crate::forward::members::MemberChanges;
 use crate::forward::{self, Forwarder};
 use crate::leadership::{Leadership, LeadershipTask};
 use crate::membership::task::{Members, MembersTask};
@@ -53,6 +54,7 @@ pub(crate) struct Group {
     pub(crate) applied_reigns: watch::Receiver<Option<crate::failover::Reign>>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) forwarder: Forwarder,
+    pub(crate) member_changes: MemberChanges,
 }
 
 impl Group {
@@ -163,6 +165,14 @@ impl Parts {
             stop: stop(),
         });
         work.spawn(forward_tasks.run());
+        let members_forwarded = MemberChanges {
+            forwarder: forwarder.clone(),
+            local: member_changes.clone(),
+            raft: raft.clone(),
+            peers: Arc::clone(&peers),
+            members: members.clone(),
+            leadership: leadership.clone(),
+        };
         let leadership_task = LeadershipTask {
             me,
             raft: raft.clone(),
@@ -234,6 +244,7 @@ impl Parts {
             applied_reigns,
             leadership,
             forwarder,
+            member_changes: members_forwarded,
         })
     }
 }

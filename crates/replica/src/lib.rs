@@ -6,7 +6,8 @@
 //!   each request id; when no answer can be given, [`Unavailable`] says whether the command can have been executed.
 //! - [`Replica::read`]: a state that includes everything acknowledged anywhere before the call. [`Replica::read_stale`]
 //!   is another method with another name.
-//! - [`Replica::propose_anywhere`] and [`Replica::read_anywhere`]: the same at any replica, forwarded to the leader.
+//! - [`Replica::propose_anywhere`] and [`Replica::read_anywhere`]: the same at any replica, forwarded to the leader; so are
+//!   changes of members by [`Replica::change_members_anywhere`].
 //! - [`Replica::watch`]: every accepted change, once, in order, resumable on any replica.
 //! - [`Replica::leadership`]: who leads. When a leader's process dies, another leads within milliseconds; see
 //!   [`failover`](self) in ARCHITECTURE.md for how, and for why that cannot cost data.
@@ -45,7 +46,7 @@ mod watch;
 
 pub use quorate_machine as machine;
 
-pub use backup::{Backup, BackupContents, BackupError, Restored, inspect, restore};
+pub use backup::{Backup, BackupContents, BackupError, Restored, SealedBackup, inspect, restore};
 pub use config::{ConfigError, Listed, Listeners, ReplicaConfig, Surroundings};
 pub use duties::kv_leases::KvLeaseTime;
 pub use duties::sessions::{Grant, Sessions};

@@ -17,6 +17,7 @@ pub(crate) struct Published {
     image: Arc<ArcSwap<Image>>,
     revision: watch::Sender<Revision>,
     kv_leases: watch::Sender<Revision>,
+    kv_revision: watch::Sender<Revision>,
     awaited: Arc<Mutex<Awaited>>,
 }
 
@@ -45,6 +46,7 @@ impl Published {
         let revision = watch::Sender::new(image.revision());
         Self {
             kv_leases: watch::Sender::new(image.kv_lease_revision()),
+            kv_revision: watch::Sender::new(image.kv_revision()),
             image: Arc::new(ArcSwap::from_pointee(image)),
             revision,
             awaited: Arc::default(),
@@ -56,11 +58,12 @@ impl Published {
         self.image.store(Arc::new(image));
     }
 
-    /// Wakes the watchers, if the revision has moved, and those who wait for an index that is reached.
+    /// Wakes the watchers, if their keyspace's revision has moved, and those who wait for an index that is reached.
     pub(crate) fn announce(&self) {
-        let (revision, position, leases) = {
+        let (position, revision, kv_revision, leases) = {
             let image = self.image.load();
-            (image.revision(), image.position(), image.kv_lease_revision())
+            let (revision, kv_revision) = (image.revision(), image.kv_revision());
+            (image.position(), revision, kv_revision, image.kv_lease_revision())
         };
         if let Some(reached) = position {
             let mut awaited = self.awaited();
@@ -76,6 +79,8 @@ impl Published {
             .send_if_modified(|known| std::mem::replace(known, revision) != revision);
         self.kv_leases
             .send_if_modified(|known| std::mem::replace(known, leases) != leases);
+        self.kv_revision
+            .send_if_modified(|known| std::mem::replace(known, kv_revision) != kv_revision);
     }
 
     /// Waits until readers see the effect of the entry at `index`. Cancel-safe.
@@ -114,6 +119,11 @@ impl Published {
     /// Tells of announced revisions.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Revision> {
         self.revision.subscribe()
+    }
+
+    /// Tells of announced revisions of etcd's keyspace.
+    pub(crate) fn subscribe_kv(&self) -> watch::Receiver<Revision> {
+        self.kv_revision.subscribe()
     }
 }
 

@@ -146,7 +146,7 @@ impl Replica {
         Self { inner }
     }
 
-    fn group(&self) -> Result<&Arc<Group>, Unavailable> {
+    pub(crate) fn group(&self) -> Result<&Arc<Group>, Unavailable> {
         if self.inner.faults.subscribe().borrow().is_some() {
             return Err(Unavailable::Stopped);
         }
@@ -256,6 +256,19 @@ impl Replica {
     /// [`Unavailable`].
     pub fn watch(&self, from: Revision) -> Result<Watcher, Unavailable> {
         self.group()?.hub.watch(from)
+    }
+
+    /// The revision of etcd's keyspace, now and from now on, each announced once a state that has it can be read. Before this
+    /// replica is part of a group there is none: then it waits.
+    pub async fn kv_revisions(&self) -> watch::Receiver<Revision> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some(group) = self.inner.formed.group() {
+                return group.published.subscribe_kv();
+            }
+            // The last change comes when there is a group; the sender lives as long as this replica.
+            let _ = waiting.changed().await;
+        }
     }
 
     /// The cluster, and this replica's id in it; `None` until it is part of one.

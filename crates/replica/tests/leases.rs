@@ -128,6 +128,8 @@ async fn a_lease_that_is_kept_lives_at_every_replica_and_over_crashes_of_the_lea
     }
     assert!(begun.elapsed() > 2 * TTL, "it would have run out");
     group.start(leader).await;
+    let ready = timeout(PATIENCE, group.replica(leader).ready()).await;
+    ready.expect("ready in time").unwrap();
     if keep(group.replica(leader), 7, 10, &mut since).await {
         let lives = exists(group.replica(leader), "a").await;
         assert!(lives || since.elapsed() >= TTL);

@@ -22,4 +22,4 @@ mod service;
 mod session;
 mod status;
 
-pub use server::{Listeners, Options, Server};
+pub use server::{Life, Listeners, Options, Server};

@@ -55,6 +55,15 @@ impl Default for Options {
     }
 }
 
+/// What the services of other packages share with the server.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// Streams are to end, so that they go on elsewhere.
+    pub ending: CancellationToken,
+    /// For tasks that end with `ending`: [`Server::close`] joins them.
+    pub tasks: TaskTracker,
+}
+
 /// A running server. Dropping it ends its tasks without waiting for them.
 #[derive(Debug)]
 pub struct Server {
@@ -72,20 +81,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `replica` on `listeners`, and `beside` the services of `quorate.v1` those of other packages, which answer with
-    /// errors of their own kind. The server cancels `ending` when streams are to end, so that they go on elsewhere; those of
-    /// other packages listen to it, too. Must be called in a tokio runtime.
+    /// Serves `replica` on `listeners`, and beside the services of `quorate.v1` those of other packages that `beside` makes,
+    /// which answer with errors of their own kind. Must be called in a tokio runtime.
     #[must_use]
     pub fn start(
         replica: Replica,
         listeners: Listeners,
         options: Options,
-        ending: CancellationToken,
-        beside: Routes,
+        beside: impl FnOnce(&Life) -> Routes,
     ) -> Self {
         let server = Self {
             options,
-            ending,
+            ending: CancellationToken::new(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
             clients: TaskTracker::new(),
@@ -101,8 +108,12 @@ impl Server {
         tasks.spawn(attachments.follow(replica.clone(), server.cut.clone()));
         tasks.spawn(end_on_fault(replica.clone(), server.ending.clone()));
 
+        let life = Life {
+            ending: server.ending.clone(),
+            tasks: tasks.clone(),
+        };
         let connections = Connections {
-            routes: services.routes(beside),
+            routes: services.routes(beside(&life)),
             tasks: server.clients.clone(),
             draining: server.draining.clone(),
             cut: server.cut.clone(),

@@ -24,7 +24,7 @@ pub use identity::Identity;
 pub use memory::{MemoryDisk, MemoryLatency, MemoryStore};
 pub use snapshot::{
     Encoder as SnapshotEncoder, Snapshot, SnapshotFile, SnapshotId, SnapshotInbox, SnapshotMeta,
-    SnapshotReader, SnapshotWriter,
+    SnapshotReader, SnapshotWriter, Trailer,
 };
 pub use stats::StoreStats;
 pub use store::{Done, Entry, EntryKind, LogState, Store, Vote, limits};

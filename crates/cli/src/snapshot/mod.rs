@@ -33,7 +33,10 @@ enum Command {
   quorate snapshot save /backup/quorate-monday.snap --seeds 10.0.0.1:2379")]
     Save(Save),
     /// Check a backup without a cluster, and show what is in it
-    #[command(after_help = "Example: quorate snapshot inspect /backup/quorate-monday.snap --output json")]
+    #[command(after_help = "\
+Example: quorate snapshot inspect /backup/quorate-monday.snap --output json
+
+What `etcdctl snapshot save` saved of a replica is a backup, too, with a checksum of its own behind it.")]
     Inspect(Inspect),
     /// Make one replica's data directory of a new cluster out of a backup
     #[command(after_help = "\

@@ -215,6 +215,7 @@ mod tests {
                 rows: 8,
                 row_bytes: 9_000,
                 history_changes: 10,
+                history_bytes: 11,
             },
             bytes: 12_345_678,
             crc: 0xf,

@@ -100,7 +100,8 @@ fn op(result: KvResult) -> ResponseOp {
     }
 }
 
-fn key_value(of: KeyRow) -> KeyValue {
+/// A key as a message.
+pub(crate) fn key_value(of: KeyRow) -> KeyValue {
     KeyValue {
         key: of.key,
         create_revision: signed(of.row.create_revision.0),

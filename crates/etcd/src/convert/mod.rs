@@ -8,6 +8,8 @@
 pub(crate) mod answer;
 mod compare;
 pub(crate) mod lease;
+pub(crate) mod maintenance;
+pub(crate) mod member;
 mod overlap;
 pub(crate) mod request;
 
@@ -34,6 +36,39 @@ pub(crate) enum Invalid {
     Compacted,
     /// A lease that would live for too long.
     TtlTooLarge,
+    /// No URL, or one that is none.
+    MemberUrls,
+    /// A release that is none.
+    DowngradeFormat,
+    /// A release to which there is no way back; none has one.
+    DowngradeTarget,
+}
+
+/// A request that does not fit the group as it is, or that nobody carries out here. Nothing was executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Declined {
+    /// No member has this id.
+    MemberNotFound,
+    /// It votes already.
+    MemberNotLearner,
+    /// A member has this peer URL.
+    PeerUrlTaken,
+    /// No replica has joined from this peer URL.
+    MemberNotJoined,
+    /// A member's addresses do not change.
+    AddressFixed,
+    /// Only the leader does this.
+    NotLeader,
+    /// Whoever is to lead cannot.
+    BadTransferee,
+    /// Whoever is to lead did not come to lead in time.
+    TransferTooLong,
+    /// Nothing was begun that could be taken back.
+    NoDowngrade,
+    /// Clients raise no alarms.
+    AlarmsNotRaised,
+    /// An action that there is not.
+    UnknownMethod,
 }
 
 /// etcd's messages have signed numbers where there are none below zero.
@@ -42,6 +77,6 @@ pub(crate) fn signed(number: u64) -> i64 {
 }
 
 /// Where etcd takes every number below one for "none".
-fn unsigned(number: i64) -> u64 {
+pub(crate) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -13,7 +13,7 @@ use imbl::OrdMap;
 use quorate_types::Revision;
 use quorate_types::limits::{WATCH_HISTORY_BYTES, WATCH_HISTORY_CHANGES};
 
-use super::{Change, ChangeSet};
+use super::ChangeSet;
 
 /// Changes below the floor are gone; read the state and watch from its revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,11 @@ impl History {
         self.changes
     }
 
+    /// Bytes of keys and values in all sets.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn push(&mut self, set: Arc<ChangeSet>) {
         self.add(set);
     }
@@ -106,7 +111,7 @@ impl History {
 
     fn add(&mut self, set: Arc<ChangeSet>) {
         self.changes += set.changes.len();
-        self.bytes += set.changes.iter().map(Change::bytes).sum::<usize>();
+        self.bytes += set.bytes();
         self.sets.insert(set.revision.0, set);
     }
 
@@ -133,7 +138,7 @@ impl History {
     fn remove(&mut self, revision: u64) -> Option<Arc<ChangeSet>> {
         let set = self.sets.remove(&revision)?;
         self.changes -= set.changes.len();
-        self.bytes -= set.changes.iter().map(Change::bytes).sum::<usize>();
+        self.bytes -= set.bytes();
         Some(set)
     }
 }
@@ -143,6 +148,13 @@ impl History {
 pub struct HistoryIter {
     sets: OrdMap<u64, Arc<ChangeSet>>,
     next: u64,
+}
+
+impl HistoryIter {
+    /// The sets from `from` on.
+    pub(crate) fn new(sets: OrdMap<u64, Arc<ChangeSet>>, from: Revision) -> Self {
+        Self { sets, next: from.0 }
+    }
 }
 
 impl Iterator for HistoryIter {
@@ -159,6 +171,7 @@ impl Iterator for HistoryIter {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::Change;
     use super::*;
 
     fn set(revision: u64, changes: usize) -> Arc<ChangeSet> {

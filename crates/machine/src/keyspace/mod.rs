@@ -83,6 +83,14 @@ pub struct ChangeSet {
     pub changes: Vec<Change>,
 }
 
+impl ChangeSet {
+    /// Bytes that the changes keep in memory, roughly: keys and values.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.changes.iter().map(Change::bytes).sum()
+    }
+}
+
 /// A write of a transaction: a value, or `None` to delete.
 pub(crate) type Write = (Bytes, Option<Bytes>);
 

@@ -9,8 +9,10 @@
 //! Old versions are kept beside the rows and not in them, so that a key that is written a million times between two
 //! compactions costs each write the same.
 
+mod hash;
 mod lease;
 mod range;
+mod tail;
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -20,11 +22,14 @@ use imbl::OrdMap;
 use quorate_types::Revision;
 
 use crate::domain::kv::{KvRange, KvRanged};
-use crate::keyspace::{Change, ChangeSet, History, Keyspace, KeyspaceTag, Row, Written};
+use crate::keyspace::{Change, ChangeSet, Compacted, History, Keyspace, KeyspaceTag, Row, Written};
 use crate::refusal::Refusal;
 use lease::Leases;
+use tail::Tail;
 
 pub use lease::{KvGrant, KvLease, KvLeaseNews, KvLeases};
+
+pub use hash::KvHash;
 
 /// Revision of a keyspace that was never written.
 const FIRST: Revision = Revision(1);
@@ -45,6 +50,8 @@ pub(crate) struct User {
     /// Of the transaction that is going on.
     changes: Vec<Change>,
     leases: Leases,
+    /// What the history has lost last.
+    tail: Tail,
 }
 
 impl User {
@@ -55,6 +62,7 @@ impl User {
             versions: OrdMap::new(),
             changes: Vec::new(),
             leases: Leases::new(),
+            tail: Tail::default(),
         }
     }
 
@@ -88,6 +96,7 @@ impl User {
             rows: Keyspace::from_parts(KeyspaceTag::User, revision, rows, history),
             versions,
             changes: Vec::new(),
+            tail: Tail::default(),
         }
     }
 
@@ -109,6 +118,26 @@ impl User {
         Revision(self.rows.history().floor().0 - 1)
     }
 
+    /// The first revision whose changes can still be had.
+    pub(crate) fn history_floor(&self) -> Revision {
+        let floor = self.rows.history().floor();
+        self.tail.first().map_or(floor, |first| first.min(floor))
+    }
+
+    /// Changes from `from` on, those among them that a compaction has forgotten just now.
+    pub(crate) fn history(
+        &self,
+        from: Revision,
+    ) -> Result<impl Iterator<Item = Arc<ChangeSet>> + Send + use<>, Compacted> {
+        let floor = self.history_floor();
+        if from < floor {
+            return Err(Compacted { floor });
+        }
+        let history = self.rows.history();
+        let kept = history.since(from.max(history.floor()))?;
+        Ok(self.tail.since(from).chain(kept))
+    }
+
     /// Whether a read at `revision` can be answered; 0 stands for the present one.
     pub(crate) fn check_revision(&self, revision: u64) -> Result<(), Refusal> {
         if revision > self.revision().0 {
@@ -125,6 +154,16 @@ impl User {
     pub(crate) fn range(&self, range: &KvRange) -> Result<KvRanged, Refusal> {
         self.check_revision(range.revision)?;
         Ok(range::answer(self, range))
+    }
+
+    /// The hash of the keys as they stood at `revision`; 0 stands for the present one.
+    pub(crate) fn hash(&self, revision: u64) -> Result<KvHash, Refusal> {
+        self.check_revision(revision)?;
+        let revision = match revision {
+            0 => self.revision(),
+            revision => Revision(revision),
+        };
+        Ok(KvHash::new(self, revision))
     }
 
     /// The present row under a key.
@@ -253,7 +292,8 @@ impl User {
         if revision > self.rows.revision().0 {
             return Err(Refusal::KvFutureRevision { revision });
         }
-        for set in self.rows.forget(Revision(revision).next()) {
+        let dropped = self.rows.forget(Revision(revision).next());
+        for set in &dropped {
             for change in &set.changes {
                 let version = |revision: Revision| Version {
                     key: change.key.clone(),
@@ -271,6 +311,7 @@ impl User {
                 }
             }
         }
+        self.tail.take(&dropped);
         Ok(())
     }
 
@@ -465,6 +506,37 @@ mod tests {
             assert_eq!(restored.rows.digest(), user.rows.digest());
             assert_eq!(restored.compacted(), user.compacted());
         }
+    }
+
+    #[test]
+    fn what_was_forgotten_just_now_can_still_be_watched() {
+        let revisions = |user: &User, from| {
+            let sets = user.history(Revision(from))?;
+            Ok(sets.map(|set| set.revision.0).collect::<Vec<_>>())
+        };
+        let below = |floor| {
+            Err(Compacted {
+                floor: Revision(floor),
+            })
+        };
+        let mut user = story();
+        assert_eq!(revisions(&user, 1), Ok(vec![2, 3, 4, 5, 6, 7]));
+        assert!(user.compact(4).is_ok());
+        assert_eq!(revisions(&user, 2), Ok(vec![2, 3, 4, 5, 6, 7]));
+        assert_eq!(revisions(&user, 4), Ok(vec![4, 5, 6, 7]));
+        assert_eq!(revisions(&user, 6), Ok(vec![6, 7]));
+        assert_eq!(revisions(&user, 1), below(2));
+        assert!(user.compact(7).is_ok());
+        assert_eq!(revisions(&user, 3), Ok(vec![3, 4, 5, 6, 7]));
+        assert_eq!(revisions(&user, 8), Ok(vec![]));
+        assert_eq!(
+            (user.history_floor(), user.compacted()),
+            (Revision(2), Revision(7))
+        );
+        // It is no part of what replicas agree on.
+        let restored = restored(&user);
+        assert_eq!(revisions(&restored, 7), below(8));
+        assert_eq!(revisions(&restored, 8), Ok(vec![]));
     }
 
     #[test]

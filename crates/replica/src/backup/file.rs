@@ -47,9 +47,9 @@ pub struct BackupContents {
     pub content_digest: u128,
     /// How many of each there are.
     pub counts: Counts,
-    /// Size of the file.
+    /// Size of the file, without what etcd's tools put behind it.
     pub bytes: u64,
-    /// The CRC-32 of the whole file.
+    /// The CRC-32 of these bytes.
     pub crc: u32,
 }
 

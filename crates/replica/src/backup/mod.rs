@@ -12,6 +12,7 @@ mod file;
 mod plan;
 mod restore;
 mod save;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use quorate_store::{OpenError, SnapshotError, StoreError};
 pub use file::{BackupContents, inspect};
 pub use restore::{Restored, restore};
 pub use save::Backup;
+pub use sealed::SealedBackup;
 
 pub(crate) use restore::durable;
 

@@ -25,6 +25,8 @@ pub struct Backup {
     pub cluster: ClusterId,
     /// What it holds.
     pub image: Image,
+    first: Bytes,
+    meta: SnapshotMeta,
     records: Box<dyn Iterator<Item = Bytes> + Send>,
     /// `None` after the end was written.
     encoder: Option<SnapshotEncoder>,
@@ -38,9 +40,24 @@ impl Replica {
     /// # Errors
     /// [`Unavailable`], as for [`Replica::read`].
     pub async fn backup(&self, deadline: Instant) -> Result<Backup, Unavailable> {
+        self.backed_up(false, deadline).await
+    }
+
+    /// The same at any replica: a follower first asks the leader how new its state has to be.
+    ///
+    /// # Errors
+    /// [`Unavailable`], as for [`Replica::read_anywhere`].
+    pub async fn backup_anywhere(&self, deadline: Instant) -> Result<Backup, Unavailable> {
+        self.backed_up(true, deadline).await
+    }
+
+    async fn backed_up(&self, anywhere: bool, deadline: Instant) -> Result<Backup, Unavailable> {
         let inner = self.inner();
         loop {
-            let image = self.read(deadline).await?;
+            let image = match anywhere {
+                true => self.read_anywhere(deadline).await?,
+                false => self.read(deadline).await?,
+            };
             let group = inner.formed.group().ok_or(Unavailable::Stopped)?;
             let index = image.position().ok_or(Unavailable::Stopped)?;
             // None when a snapshot has taken the entry's place meanwhile: the next state's is there again.
@@ -96,15 +113,27 @@ impl Backup {
         let first = envelope::seal(&SnapshotRecord {
             record: Some(Record::Backup(header)),
         });
+        Self::begin(cluster, first, meta, image)
+    }
+
+    fn begin(cluster: ClusterId, first: Bytes, meta: SnapshotMeta, image: Image) -> Self {
         let mut encoded = Vec::new();
-        let encoder = SnapshotEncoder::new(meta, &mut encoded);
+        let encoder = SnapshotEncoder::new(meta.clone(), &mut encoded);
         Self {
             cluster,
-            records: Box::new(std::iter::once(first).chain(image.snapshot_records())),
+            records: Box::new(std::iter::once(first.clone()).chain(image.snapshot_records())),
             image,
+            first,
+            meta,
             encoder: Some(encoder),
             encoded,
         }
+    }
+
+    /// The same bytes from the beginning, whatever of these was taken.
+    pub(super) fn again(&self) -> Self {
+        let (first, meta) = (self.first.clone(), self.meta.clone());
+        Self::begin(self.cluster, first, meta, self.image.clone())
     }
 }
 

@@ -239,6 +239,33 @@ fn a_large_state_comes_in_bounded_chunks() {
     );
 }
 
+#[tokio::test]
+async fn a_sealed_backup_is_the_same_backup_behind_which_a_sum_stands() {
+    let plain = backup();
+    let taken = || Backup::new(ClusterId(7), "1.2.3", header(Some(at(9))), image(9));
+    let mut half_way = taken();
+    half_way.next().unwrap();
+    for from in [taken(), half_way] {
+        let sealed = from.sealed().await;
+        let bytes = sealed.bytes();
+        let chunks: Vec<Bytes> = sealed.collect();
+        let whole = chunks.concat();
+        assert_eq!((whole.len() as u64, whole.len() % 512), (bytes, 32));
+        assert_eq!(whole[..plain.len()], plain);
+        assert_eq!(chunks.len(), 2, "the sum comes by itself");
+        assert_eq!(inspected(&whole).unwrap(), inspected(&plain).unwrap());
+        let mut flipped = whole.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        assert!(inspected(&flipped).unwrap_err().contains("after its end"));
+    }
+    let room = Room::new();
+    let restored = room.restore("plain", "a", "").await.unwrap();
+    let sealed: Vec<Bytes> = taken().sealed().await.collect();
+    fs::write(&room.file, sealed.concat()).unwrap();
+    let again = room.restore("sealed", "a", "").await.unwrap();
+    assert_eq!(again, restored, "into the same cluster");
+}
+
 struct Room {
     directory: TempDir,
     file: PathBuf,

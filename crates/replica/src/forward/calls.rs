@@ -241,7 +241,7 @@ async fn converse(peer: &Peer, waiting: &mut [Option<Queued>]) -> Over {
 }
 
 /// What the peer's own checks say, and no broken connection does.
-fn is_refusal(status: &Status) -> bool {
+pub(super) fn is_refusal(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::FailedPrecondition | Code::PermissionDenied | Code::InvalidArgument | Code::Unimplemented

@@ -7,7 +7,8 @@
 //! - The answer comes when this replica itself has applied the write: who writes here and then reads here, be it a stale
 //!   read, sees it.
 //! - A read is linearizable, here as at the leader ([`reads`]); so are renewals of etcd's leases ([`leases`]).
-//! - While nobody leads, all of them wait, until their deadline. Everything that waits is bounded, and what is too much is refused
+//! - Changes of members are asked of the leader in the same way ([`members`]).
+//! - While nobody leads, all wait, until their deadline. Everything that waits is bounded, and what is too much is refused
 //!   at once.
 //!
 //! Left out on purpose: an order. Writes that are in flight together may be executed in any order; who needs one waits for the
@@ -17,6 +18,7 @@
 mod calls;
 mod leases;
 mod ledger;
+pub(crate) mod members;
 mod numbers;
 mod reads;
 pub(crate) mod serve;

@@ -19,6 +19,11 @@ use std::collections::BTreeSet;
 
 use quorate_types::{Incarnation, Member, MemberName, NodeId};
 
+/// Whose majority is at risk, in [`MemberError::QuorumAtRisk`].
+pub(crate) const PRESENT: &str = "present";
+/// See [`PRESENT`].
+pub(crate) const FUTURE: &str = "future";
+
 /// A replica with an empty directory that asks to become a member: itself as a member, but for the node id, which it is
 /// given.
 #[derive(Debug, Clone, PartialEq, Eq)]

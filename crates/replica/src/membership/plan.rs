@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quorate_types::limits::{GROUP_SIZES, VOTERS_MAX};
 use quorate_types::{Incarnation, Member, MemberName, NodeId};
 
-use super::{Applicant, MemberChange, MemberError};
+use super::{Applicant, FUTURE, MemberChange, MemberError, PRESENT};
 
 /// A learner this many entries behind or fewer has caught up: less than a second of work, and few enough that a change of
 /// voters does not wait for it.
@@ -166,8 +166,8 @@ pub(crate) fn change(view: &View, wish: &MemberChange) -> Result<Step, MemberErr
             return Err(MemberError::Behind { node: *node, why });
         }
     }
-    view.majority_of("present", &view.voters)?;
-    view.majority_of("future", &voters)?;
+    view.majority_of(PRESENT, &view.voters)?;
+    view.majority_of(FUTURE, &voters)?;
     if wish.remove.contains(&view.me) {
         return Ok(Step::HandOver);
     }

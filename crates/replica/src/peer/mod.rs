@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod convert;
 pub(crate) mod forwarded;
 pub(crate) mod leases;
+pub(crate) mod members;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod snapshot;

@@ -17,11 +17,12 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::caller::Caller;
 use super::wire::peer_server::Peer;
-use super::{convert, forwarded, leases, snapshot, wire};
+use super::{convert, forwarded, leases, members, snapshot, wire};
 use crate::failover::crash::DownReport;
 use crate::failover::gate::{self, Judgement};
 use crate::failover::{Reign, observed::Observed};
 use crate::formation::Formed;
+use crate::forward::members::lead_change;
 use crate::forward::serve;
 use crate::group::Group;
 use crate::liveness::board::{Board, OpenConnection};
@@ -378,6 +379,16 @@ impl Peer for PeerService {
         let questions = leases::from_questions(request.into_inner())?;
         let said = serve::ask_leases(group, &questions, patience).await;
         Ok(Response::new(leases::to_said(said)))
+    }
+
+    async fn change_members(
+        &self,
+        request: Request<wire::ChangeMembersRequest>,
+    ) -> Result<Response<wire::ChangeMembersResponse>, Status> {
+        let group = self.admit_member(&request)?;
+        let change = members::from_change(request.into_inner())?;
+        let changed = lead_change(&group.members, &group.raft, change).await;
+        Ok(Response::new(members::to_changed(changed)))
     }
 }
 

@@ -1,12 +1,16 @@
 //! openraft's membership in our own durable form, and the one in force.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
 use quorate_format::envelope::OpenError;
 use quorate_format::raft::{Membership as Durable, Small};
-use quorate_types::Member;
+use quorate_types::{Member, NodeId};
 
-use super::types::{Membership, Raft};
+use super::types::{Membership, Raft, TypeConfig};
 
 /// Bytes that are no membership.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +63,23 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Membership, MembershipError> {
     Membership::new(configs, nodes).map_err(|error| MembershipError::Inconsistent(error.to_string()))
 }
 
+/// The members that are decided, committed that is, and whether each votes: while a joint change is under way, those who
+/// vote in either part of it. Before the group's first entry is committed, those that form it.
+pub(crate) async fn decided(raft: &Raft) -> Result<Vec<(Member, bool)>, Fatal<TypeConfig>> {
+    let known = |state: &openraft::RaftState<TypeConfig>| {
+        let known = &state.membership_state;
+        (Arc::clone(known.committed()), Arc::clone(known.effective()))
+    };
+    let (committed, effective) = raft.with_raft_state(known).await?;
+    let is_formed = committed.membership().nodes().next().is_some();
+    let decided = if is_formed { committed } else { effective };
+    let voters: BTreeSet<NodeId> = decided.membership().voter_ids().collect();
+    let members = decided.membership().nodes();
+    Ok(members
+        .map(|(node, member)| (member.clone(), voters.contains(node)))
+        .collect())
+}
+
 /// The membership in force: the last one in the log, committed or not, as Raft wants it.
 pub(crate) fn effective(raft: &Raft) -> Membership {
     raft.server_metrics()
@@ -70,9 +91,9 @@ pub(crate) fn effective(raft: &Raft) -> Membership {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
-    use quorate_types::{Incarnation, MemberName, NodeId};
+    use quorate_types::{Incarnation, MemberName};
 
     use super::*;
 

@@ -28,6 +28,9 @@ pub(crate) struct Node {
 
 pub(crate) struct Group {
     pub(crate) listed: Vec<Listed>,
+    host: Host,
+    /// Those that formed the group; later ones join.
+    founders: usize,
     disks: BTreeMap<usize, MemoryDisk>,
     pub(crate) nodes: BTreeMap<usize, Node>,
     pub(crate) snapshot: SnapshotEvery,
@@ -81,6 +84,15 @@ impl Host {
         }
     }
 
+    fn replica(&mut self, index: usize) -> Listed {
+        Listed {
+            name: MemberName::new(format!("r{index}")).unwrap(),
+            peer_address: self.address(),
+            liveness_address: self.address(),
+            client_address: self.address(),
+        }
+    }
+
     fn address(&mut self) -> String {
         let port = self.next_port;
         self.next_port += 1;
@@ -92,17 +104,12 @@ impl Group {
     pub(crate) fn new(size: usize) -> Self {
         log();
         let mut host = Host::new();
-        let listed = (0..size)
-            .map(|index| Listed {
-                name: MemberName::new(format!("r{index}")).unwrap(),
-                peer_address: host.address(),
-                liveness_address: host.address(),
-                client_address: host.address(),
-            })
-            .collect();
+        let listed = (0..size).map(|index| host.replica(index)).collect();
         let disks = (0..size).map(|index| (index, MemoryDisk::new())).collect();
         Self {
             listed,
+            host,
+            founders: size,
             disks,
             nodes: BTreeMap::new(),
             snapshot: SnapshotEvery::default(),
@@ -127,7 +134,7 @@ impl Group {
     pub(crate) async fn start(&mut self, index: usize) {
         let listed = self.listed.clone();
         let config = ReplicaConfig {
-            joins: false,
+            joins: index >= self.founders,
             name: listed[index].name.clone(),
             listed: listed.clone(),
             profile: Profile::Lan,
@@ -160,6 +167,15 @@ impl Group {
         });
         let replica = start.await.unwrap();
         self.nodes.insert(index, Node { replica, runtime });
+    }
+
+    /// Starts one more replica, which joins as a learner; gives its index.
+    pub(crate) async fn join(&mut self) -> usize {
+        let index = self.listed.len();
+        self.listed.push(self.host.replica(index));
+        self.disks.insert(index, MemoryDisk::new());
+        self.start(index).await;
+        index
     }
 
     pub(crate) fn crash(&mut self, index: usize) {

@@ -1,8 +1,8 @@
 //! A snapshot file that stands by itself, outside of any data directory: read record by record, checked on the way.
 //!
 //! Promises: a record is handed out only after the checksum of its block held, and `None` comes only after the end of
-//! the file and the checksum of the whole; after an error nothing comes any more. Left out on purpose: what the records
-//! mean.
+//! the file and the checksum of the whole; after an error nothing comes any more. Behind its end the file may have what
+//! etcd's tools put there ([`super::trailer`]), which must fit, too. Left out on purpose: what the records mean.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::format::{Frame, FrameReader, ReadError};
-use super::{Snapshot, SnapshotMeta};
+use super::{Snapshot, SnapshotMeta, trailer};
 use crate::error::SnapshotError;
 
 /// For sequential reads.
@@ -36,12 +36,19 @@ impl SnapshotFile {
     /// # Errors
     /// [`SnapshotError::Io`] when it cannot be read, another when it is no snapshot that this version reads.
     pub fn open(path: &Path) -> Result<Self, SnapshotError> {
-        let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
-            true => Err(io::ErrorKind::IsADirectory.into()),
-            false => Ok(file),
+        let opened = File::open(path).and_then(|file| {
+            let found = file.metadata()?;
+            match found.is_dir() {
+                true => Err(io::ErrorKind::IsADirectory.into()),
+                false => Ok((file, found.len())),
+            }
         });
-        let file = opened.map_err(|error| failed(path, error))?;
-        let frames = FrameReader::new(BufReader::with_capacity(BUFFER_BYTES, file));
+        let (file, length) = opened.map_err(|error| failed(path, error))?;
+        let input = BufReader::with_capacity(BUFFER_BYTES, file);
+        let frames = match trailer::is_possible(length) {
+            true => FrameReader::with_trailer(input),
+            false => FrameReader::new(input),
+        };
         let frames = frames.map_err(|error| refused(path, error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -113,7 +120,7 @@ mod tests {
 
     use std::fs;
 
-    use super::super::Encoder;
+    use super::super::{Encoder, Trailer};
     use super::*;
 
     fn written(records: &[&[u8]]) -> Vec<u8> {
@@ -148,6 +155,57 @@ mod tests {
             assert!(file.by_ref().any(|record| record.is_err()), "{cut} bytes");
             assert!(file.next().is_none() && file.end().is_none(), "{cut} bytes");
         }
+    }
+
+    /// All records, or the first error.
+    fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Bytes>, String> {
+        fs::write(path, bytes).unwrap();
+        let mut file = SnapshotFile::open(path).map_err(|error| error.to_string())?;
+        let records: Result<Vec<Bytes>, _> = file.by_ref().collect();
+        assert_eq!(file.end().is_some(), records.is_ok());
+        records.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_trailer_of_etcds_tools_is_accepted_and_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let snapshot = written(&[b"one", b"two"]);
+        let mut trailer = Trailer::new();
+        trailer.update(&snapshot);
+        let whole = [&snapshot[..], &trailer.finish()].concat();
+        assert_eq!(read(&path, &whole).unwrap(), [&b"one"[..], b"two"]);
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            assert!(read(&path, &flipped).is_err(), "a bit of byte {at}");
+        }
+        for cut in 0..whole.len() {
+            // All of the trailer may be missing, and nothing else.
+            assert_eq!(
+                read(&path, &whole[..cut]).is_ok(),
+                cut == snapshot.len(),
+                "{cut} bytes"
+            );
+        }
+        let longer = [&whole[..], &[0; 512]].concat();
+        assert!(read(&path, &longer).unwrap_err().contains("after its end"));
+        let mut other = Trailer::new();
+        other.update(b"something else");
+        other.update(&vec![0; snapshot.len() - 14]);
+        let swapped = [&snapshot[..], &other.finish()].concat();
+        assert!(read(&path, &swapped).unwrap_err().contains("after its end"));
+    }
+
+    #[test]
+    fn a_length_that_only_looks_like_a_trailers_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let bare = written(&[b""]).len();
+        let missing = (512 + 32 - bare % 512) % 512;
+        let snapshot = written(&[vec![7; missing].as_slice()]);
+        assert_eq!(snapshot.len() % 512, 32);
+        assert_eq!(read(&path, &snapshot).unwrap(), [vec![7; missing]]);
     }
 
     #[test]

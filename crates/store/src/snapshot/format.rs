@@ -19,6 +19,7 @@ use std::io::{self, Read};
 use bytes::{BufMut, Bytes};
 use quorate_types::{Index, NodeId, Position, Term};
 
+use super::trailer::{TRAILER_BYTES_MAX, Trailer};
 use super::{Snapshot, SnapshotId, SnapshotMeta};
 use crate::error::SnapshotError;
 use crate::limits::{MEMBERSHIP_BYTES_MAX, RECORD_BYTES_MAX};
@@ -165,11 +166,22 @@ pub(crate) struct FrameReader<R> {
     records: u64,
     format: u16,
     meta: SnapshotMeta,
+    /// Of what was read, when the file may end with one.
+    trailer: Option<Box<Trailer>>,
 }
 
 impl<R: Read> FrameReader<R> {
-    /// Reads the header.
+    /// Reads the header of a file that ends where it says.
     pub(crate) fn new(input: R) -> Result<Self, ReadError> {
+        Self::begin(input, None)
+    }
+
+    /// Reads the header of a file that may have a trailer. All bytes are summed up for it, so only where one is likely.
+    pub(crate) fn with_trailer(input: R) -> Result<Self, ReadError> {
+        Self::begin(input, Some(Box::default()))
+    }
+
+    fn begin(input: R, trailer: Option<Box<Trailer>>) -> Result<Self, ReadError> {
         let mut reader = Self {
             input,
             crc: crc32fast::Hasher::new(),
@@ -177,6 +189,7 @@ impl<R: Read> FrameReader<R> {
             records: 0,
             format: FORMAT,
             meta: SnapshotMeta::default(),
+            trailer,
         };
         let head = reader.take::<20>()?;
         let [.., a, b, c, d] = head;
@@ -249,7 +262,11 @@ impl<R: Read> FrameReader<R> {
         if u64::from_be_bytes(records) != self.records || bytes != self.offset {
             return Err(damaged(at, "it does not have the records or the length it announces").into());
         }
-        if self.input.read(&mut [0]).map_err(ReadError::Io)? != 0 {
+        let mut rest = Vec::new();
+        let mut beyond = self.input.by_ref().take(TRAILER_BYTES_MAX + 1);
+        beyond.read_to_end(&mut rest).map_err(ReadError::Io)?;
+        let fits = |trailer: Box<Trailer>| trailer.finish() == rest;
+        if !rest.is_empty() && !self.trailer.take().is_some_and(fits) {
             return Err(damaged(self.offset, "it goes on after its end").into());
         }
         Ok(Snapshot {
@@ -291,6 +308,9 @@ impl<R: Read> FrameReader<R> {
             _ => ReadError::Io(error),
         })?;
         self.crc.update(bytes);
+        if let Some(trailer) = &mut self.trailer {
+            trailer.update(bytes);
+        }
         self.offset += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod file;
 mod format;
+mod trailer;
 
 use std::fmt;
 use std::io::Read;
@@ -15,6 +16,7 @@ use crate::error::{SnapshotError, StoreError};
 pub use file::SnapshotFile;
 pub use format::Encoder;
 pub(crate) use format::{Frame, FrameReader, ReadError, damaged, decode_position, encode_position, verify};
+pub use trailer::Trailer;
 
 /// What a snapshot says about itself, in its checksummed header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
