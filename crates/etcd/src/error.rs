@@ -50,6 +50,11 @@ pub(crate) fn declined(declined: Declined) -> Status {
              replicas that names it and a member (quorate serve --join): it joins by itself as a learner, and is then \
              promoted"
         }
+        // Not "no leader": etcd's clients would ask for ever, without a word.
+        Declined::NoSnapshot => {
+            "etcdserver: nobody leads, so a snapshot might lack what was acknowledged; wait for a leader, or see quorate \
+             recover when a majority is lost for good"
+        }
         Declined::AddressFixed => {
             return Status::unimplemented(
                 "etcdserver: the address of a member does not change; start a replica at the new one, promote it when \
@@ -324,6 +329,7 @@ mod tests {
         // What etcd has no words for says what to do, in one line.
         for (what, code, hint) in [
             (Declined::MemberNotJoined, precondition, "quorate serve --join"),
+            (Declined::NoSnapshot, precondition, "quorate recover"),
             (Declined::AddressFixed, Code::Unimplemented, "remove this member"),
         ] {
             let status = declined(what);

@@ -15,6 +15,7 @@ use quorate_api::etcdserverpb::{
     HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
     SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
+use quorate_replica::Unavailable;
 use quorate_replica::machine::{Image, KvHash};
 use quorate_types::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -110,7 +111,10 @@ impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
         let turn = Arc::clone(&self.snapshots).try_acquire_owned();
         let turn = turn.map_err(|_| error::too_many_requests())?;
         let file = self.node.state_file(deadline).await;
-        let file = file.map_err(|unavailable| error::unavailable(&unavailable))?;
+        let file = file.map_err(|unavailable| match unavailable {
+            Unavailable::NotLeader { leader: None, .. } => error::declined(Declined::NoSnapshot),
+            other => error::unavailable(&other),
+        })?;
         let pieces = stream::unfold(Sending { file, _turn: turn }, |mut sending| async move {
             let piece = sending.next().await?;
             Some((Ok(piece), sending))

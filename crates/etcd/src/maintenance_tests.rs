@@ -4,7 +4,6 @@ use futures_util::TryStreamExt;
 use quorate_api::etcdserverpb::kv_server::Kv as _;
 use quorate_api::etcdserverpb::maintenance_server::Maintenance as _;
 use quorate_api::etcdserverpb::{CompactionRequest, ResponseHeader};
-use quorate_replica::Unavailable;
 use quorate_types::Term;
 use tonic::Code;
 
@@ -173,8 +172,12 @@ async fn a_snapshot_comes_in_pieces_that_say_how_much_is_left() {
         term: Term(3),
         leader: None,
     });
+    let (code, text) = told(service.snapshot(Request::new(SnapshotRequest {})).await);
+    assert_eq!(code, Code::FailedPrecondition, "not one that is asked again");
+    assert!(text.contains("nobody leads"), "{text}");
+    service.node.breaks(Unavailable::Stopped);
     let refused = told(service.snapshot(Request::new(SnapshotRequest {})).await);
-    assert_eq!(refused, error(Code::Unavailable, "etcdserver: no leader"));
+    assert_eq!(refused, error(Code::Unavailable, "etcdserver: server stopped"));
 }
 
 #[tokio::test]

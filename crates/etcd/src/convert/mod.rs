@@ -63,6 +63,8 @@ pub(crate) enum Declined {
     BadTransferee,
     /// Whoever is to lead did not come to lead in time.
     TransferTooLong,
+    /// Nobody leads, so nobody knows what a snapshot has to include.
+    NoSnapshot,
     /// Nothing was begun that could be taken back.
     NoDowngrade,
     /// Clients raise no alarms.

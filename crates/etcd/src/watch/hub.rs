@@ -22,8 +22,8 @@ use crate::node::Node;
 
 /// Changes that are looked up at once: so long those wait who subscribe.
 const CHANGES_PER_LOOK: usize = 256;
-/// Sets are handed to so many streams before others have a turn.
-const DELIVERIES_PER_TURN: usize = 512;
+/// A set is handed to so many streams before those have a turn: what they write leaves while the next ones are told.
+const DELIVERIES_PER_TURN: usize = 64;
 /// Sets that are taken out of one state.
 const SETS_PER_STATE: usize = 256;
 

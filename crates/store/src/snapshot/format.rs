@@ -265,9 +265,14 @@ impl<R: Read> FrameReader<R> {
         let mut rest = Vec::new();
         let mut beyond = self.input.by_ref().take(TRAILER_BYTES_MAX + 1);
         beyond.read_to_end(&mut rest).map_err(ReadError::Io)?;
-        let fits = |trailer: Box<Trailer>| trailer.finish() == rest;
-        if !rest.is_empty() && !self.trailer.take().is_some_and(fits) {
-            return Err(damaged(self.offset, "it goes on after its end").into());
+        match self.trailer.take().map(|trailer| trailer.finish()) {
+            _ if rest.is_empty() => {}
+            Some(trailer) if trailer == rest => {}
+            Some(_) => {
+                let what = "it goes on after its end, and not with the checksum that etcd's tools put there";
+                return Err(damaged(self.offset, what).into());
+            }
+            None => return Err(damaged(self.offset, "it goes on after its end").into()),
         }
         Ok(Snapshot {
             id: SnapshotId {
