@@ -99,7 +99,8 @@ impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
         Ok(Response::new(HashKvResponse {
             hash: finished(hash).await,
             header: Some(self.node.stamp().header(image.kv_revision())),
-            compact_revision: signed(compacted.0),
+            // As etcd says it while nothing was compacted.
+            compact_revision: if compacted.0 == 0 { -1 } else { signed(compacted.0) },
             hash_revision: signed(revision.0),
         }))
     }

@@ -15,4 +15,5 @@ mod process;
 pub use cluster::Cluster;
 pub use error::LocalError;
 pub use plan::Plan;
+pub use ports::free as free_ports;
 pub use process::{Process, State};

@@ -15,8 +15,11 @@ const LAST: u16 = 31_999;
 /// Stretches of ports to try before giving up.
 const ATTEMPTS: usize = 200;
 
-/// `count` free ports of 127.0.0.1, one after the other.
-pub(crate) fn free(count: usize) -> Result<Vec<u16>, LocalError> {
+/// `count` free ports of 127.0.0.1, one after the other, for processes that are started beside a cluster, too.
+///
+/// # Errors
+/// [`LocalError::Ports`].
+pub fn free(count: usize) -> Result<Vec<u16>, LocalError> {
     let none = LocalError::Ports { wanted: count };
     let Some(last_start) = u16::try_from(count)
         .ok()
