@@ -11,6 +11,7 @@ pub mod entropy;
 mod grpc;
 mod network;
 
+pub use answered::Mishap;
 pub use clock::{Clock, SystemClock};
-pub use grpc::{channel_endpoint, connect_lazy, incoming};
+pub use grpc::{channel_endpoint, connect_lazy, connect_lazy_noting, incoming};
 pub use network::{BoxFuture, Io, Listen, Listener, Network, Stream, Tcp};
