@@ -143,8 +143,13 @@ impl Parts {
             transfers.clone(),
         );
         work.spawn(members_task.run(stop()));
-        let (barrier, barrier_task) =
-            Barrier::new(me, raft.clone(), leadership.clone(), isolated.subscribe());
+        let (barrier, barrier_task) = Barrier::new(
+            me,
+            raft.clone(),
+            leadership.clone(),
+            isolated.subscribe(),
+            applied_reigns.clone(),
+        );
         work.spawn(barrier_task.run(stop()));
         let leases = Arc::new(LeaseKeeper::new());
         let kv_leases = KvLeaseClocks {
