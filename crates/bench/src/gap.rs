@@ -7,21 +7,17 @@ use crate::record::Write;
 
 /// A time without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gap {
+pub struct Gap {
     /// When it began, `CLOCK_MONOTONIC`.
-    pub(crate) from_ns: u64,
-    pub(crate) ns: u64,
+    pub from_ns: u64,
+    /// How long it took.
+    pub ns: u64,
 }
 
 /// The gap of a round. The fault was begun at `fault_ns` and done at `struck_ns`; what happens from `end_ns`
 /// on does not count. `None` when no write that was sent after the fault has been acknowledged.
-pub(crate) fn gap(
-    rule: GapRule,
-    writes: &[Write],
-    fault_ns: u64,
-    struck_ns: u64,
-    end_ns: u64,
-) -> Option<Gap> {
+#[must_use]
+pub fn gap(rule: GapRule, writes: &[Write], fault_ns: u64, struck_ns: u64, end_ns: u64) -> Option<Gap> {
     let answered_ns = first_answer_ns(writes, struck_ns)?;
     match rule {
         GapRule::FaultToAnswer => Some(Gap {
@@ -33,7 +29,8 @@ pub(crate) fn gap(
 }
 
 /// When the first write that was sent after `fault_ns` was acknowledged.
-pub(crate) fn first_answer_ns(writes: &[Write], fault_ns: u64) -> Option<u64> {
+#[must_use]
+pub fn first_answer_ns(writes: &[Write], fault_ns: u64) -> Option<u64> {
     let later = writes.iter().filter(|write| write.sent_ns > fault_ns);
     later.filter_map(Write::acked_ns).min()
 }
@@ -46,7 +43,8 @@ pub(crate) fn first_ack_from_ns(writes: &[Write], from_ns: u64) -> Option<u64> {
 
 /// The longest time between two consecutive acknowledgements of which the later one came after `from_ns` and the
 /// earlier one before `end_ns`.
-fn longest_silence(writes: &[Write], from_ns: u64, end_ns: u64) -> Option<Gap> {
+#[must_use]
+pub fn longest_silence(writes: &[Write], from_ns: u64, end_ns: u64) -> Option<Gap> {
     let mut acks: Vec<u64> = writes.iter().filter_map(Write::acked_ns).collect();
     acks.sort_unstable();
     let pairs = acks.windows(2).map(|pair| (pair[0], pair[1]));
