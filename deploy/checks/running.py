@@ -88,6 +88,15 @@ def settings(report, binary, directory):
         report.say("quorate.toml is what the binary prints, and all its keys are good")
 
 
+def names(report, binary, environments):
+    """A variable that the binary does not know is ignored by it, so nobody else would notice."""
+    printed = subprocess.run([binary, "config"], capture_output=True, text=True).stdout
+    known = {f"QUORATE_{key.upper()}" for key in re.findall(r"^#([a-z_]+) = ", printed, flags=re.M)}
+    given = {name for environment in environments for name in environment if name.startswith("QUORATE_")}
+    if report.check(given <= known, f"there are no such settings: {', '.join(sorted(given - known))}"):
+        report.say(f"all {len(given)} variables are settings")
+
+
 def pods(report, binary, name, environments, directory):
     """The first replica of a kustomization, with its exact environment: it must wait for all the others by name."""
     (Path(directory) / name).mkdir()
@@ -103,13 +112,15 @@ def pods(report, binary, name, environments, directory):
         report.say(f"{name}: its settings are accepted, /livez 200, waits for {len(others)} others; stopped in {took:.1f} s")
 
 
-def group(report, binary, environments, health, metrics, directory):
+def group(report, binary, what, environments, health, metrics, directory):
     """The compose file's replicas as processes: they form a group, are healthy, and have every metric that is used."""
+    directory = Path(directory) / what.replace(" ", "-")
+    directory.mkdir()
     net = network()
     addresses = {name: f"{net}.{n}" for n, name in enumerate(environments, start=1)}
     listed = ",".join(f"{name}={address}" for name, address in addresses.items())
     names = [entry.partition("=")[::2] for entry in environments["a"]["QUORATE_REPLICAS"].split(",")]
-    report.check(names == [(name, name) for name in environments], f"compose: its list is {names}")
+    report.check(names == [(name, name) for name in environments], f"{what}: its list is {names}")
     replicas = [
         Replica(binary, {**environment, "QUORATE_REPLICAS": listed}, addresses[name], directory)
         for name, environment in environments.items()
@@ -117,11 +128,11 @@ def group(report, binary, environments, health, metrics, directory):
     try:
         for replica in replicas:
             ready, said = replica.until("/readyz", lambda code, _: code == 200)
-            if not report.check(ready, f"compose: a replica is not ready: {said}"):
+            if not report.check(ready, f"{what}: a replica is not ready: {said}"):
                 return
         for replica in replicas:
             command = [part.replace("127.0.0.1", replica.address).replace("$$", "$") for part in health[1:]]
-            report.check(subprocess.run(command).returncode == 0, "compose: the health check of a ready replica fails")
+            report.check(subprocess.run(command).returncode == 0, f"{what}: the health check of a ready replica fails")
         have = set()
         for replica in replicas:
             have |= exposed(replica.get("/metrics")[1])
@@ -130,12 +141,12 @@ def group(report, binary, environments, health, metrics, directory):
             if report.check(not missing, f"{where}: no replica has the metrics {', '.join(missing)}"):
                 report.say(f"{where}: all {len(names)} metrics that it uses are there")
         unused = have.difference(*metrics.values())
-        if unused:
+        if metrics and unused:
             report.say(f"(neither the dashboard nor an alert uses {', '.join(sorted(unused))})")
     finally:
         ends = [replica.stop() for replica in replicas]
-    report.check(all(code == 0 for code, _ in ends), f"compose: SIGTERM ended replicas with {[code for code, _ in ends]}")
-    report.say(f"compose: three replicas formed a group, were healthy, stopped in {max(took for _, took in ends):.1f} s or less")
+    report.check(all(code == 0 for code, _ in ends), f"{what}: SIGTERM ended replicas with {[code for code, _ in ends]}")
+    report.say(f"{what}: three replicas formed a group, were healthy, stopped in {max(took for _, took in ends):.1f} s or less")
 
 
 def exposed(text):
