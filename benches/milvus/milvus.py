@@ -79,7 +79,7 @@ class Milvus:
         configs = self.directory / "configs"
         configs.mkdir()
         (configs / "glog.conf").write_bytes((self.installation / "glog.conf").read_bytes())
-        data = self.directory / "data"
+        data = self.directory / "storage"
         text = configuration(self.store.clients(), address, data, self.ttl, not self.standalone)
         (configs / "milvus.yaml").write_text(text)
         names = list(self.roles)

@@ -32,6 +32,11 @@ def connect(alias):
     return alias
 
 
+def disconnect(alias):
+    """A channel that is left would go on dialling, ever more rarely, and keep the next one to that address waiting."""
+    connections.disconnect(alias)
+
+
 def vectors(count, seed):
     source = random.Random(seed)
     return [[source.random() for _ in range(DIMENSION)] for _ in range(count)]
@@ -153,4 +158,4 @@ class Probes:
         self.ending.set()
         for probe in self.probes:
             probe.thread.join()
-            connections.disconnect(probe.alias)
+            disconnect(probe.alias)
