@@ -142,6 +142,10 @@ def run(given, directory):
                 for fault in [] if given.standalone else given.fault:
                     outcome = one_round(fault, f"round_{fault}_{number}", store, milvus, given.window)
                     report.add(name, fault, number, *outcome)
+            if not given.standalone:
+                # A process whose session was lost learns of it at its next keepalive, and ends then.
+                time.sleep(given.ttl / 3 + 5)
+                report.afterwards(name, milvus.fell())
         finally:
             probes.disconnect("smoke")
             milvus.stop()

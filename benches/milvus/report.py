@@ -14,6 +14,7 @@ class Report:
         self.file = file
         self.about = {**about, "cores": os.cpu_count(), "load_before": load()}
         self.rounds = []
+        self.late = []
 
     def add(self, store, fault, number, gaps, fell, failures):
         one = {"store": store, "fault": fault, "round": number, "gaps_s": rounded(gaps), "fell": fell, "failures": failures}
@@ -21,6 +22,12 @@ class Report:
         self.write({"kind": "round", **self.about, **one})
         shown = "  ".join(f"{kind} {seconds(gap)}" for kind, gap in gaps.items())
         print(f"{store} {fault} {number}: {shown}{'; ended by themselves: ' + ', '.join(fell) if fell else ''}", flush=True)
+
+    def afterwards(self, store, fell):
+        """Processes that ended by themselves when all rounds were over."""
+        self.late += fell
+        self.write({"kind": "afterwards", **self.about, "store": store, "fell": fell})
+        print(f"{store}: a keepalive later, {', '.join(fell) or 'nobody'} had ended by itself", flush=True)
 
     def write(self, record):
         if self.file:
@@ -48,7 +55,7 @@ class Report:
         for line in table(rows):
             print(line)
         print(f"load {self.about['load_before']} before and {load()} after; {self.about}")
-        return not any(one["fell"] or None in one["gaps_s"].values() for one in self.rounds)
+        return not self.late and not any(one["fell"] or None in one["gaps_s"].values() for one in self.rounds)
 
 
 def load():
