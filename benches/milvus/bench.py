@@ -21,7 +21,7 @@ FAULTS = {
     "kill": "SIGKILL to the active root coordinator",
     "term": "SIGTERM to the active root coordinator",
     "leader": "SIGKILL to the store's leader",
-    "rolling": "SIGTERM to each member of the store, the next when the one before is ready again",
+    "rolling": "SIGTERM to each member of the store, the next when the one before has been back for --pause",
 }
 # A calm time before a fault, and how long a kind of call must have been well for its outage to be over.
 CALM_SECONDS = 3.0
@@ -43,6 +43,7 @@ def arguments():
     say("--rounds", type=int, default=5, help="of each fault [5]")
     say("--etcd-rounds", type=int, help="of each fault over etcd, where one may take a minute [as --rounds]")
     say("--window", type=float, default=20.0, help="seconds of a round after its fault, at least [20]")
+    say("--pause", type=float, default=3.0, help="seconds between two members of a rolling restart [3]")
     say("--standalone", action="store_true", help="only the smoke test, with a standalone Milvus on one member")
     say("--dir", help="a new directory for data and logs, on the disk to be measured [in the system's temporary one]")
     say("--json", help="a file to which a line for each round and each summary is appended")
@@ -91,17 +92,17 @@ def started(name, given, directory):
     return store, milvus
 
 
-def apply(fault, store, milvus):
+def apply(fault, store, milvus, given):
     {
         "none": lambda: None,
         "kill": lambda: milvus.strike_active(signal.SIGKILL),
         "term": lambda: milvus.strike_active(signal.SIGTERM),
         "leader": store.kill_leader,
-        "rolling": store.restart_all,
+        "rolling": lambda: store.restart_all(given.pause),
     }[fault]()
 
 
-def one_round(fault, name, store, milvus, window):
+def one_round(fault, name, store, milvus, given):
     """Gaps by kind, Milvus' processes that ended by themselves, failures by kind."""
     import probes
     from process import until
@@ -111,8 +112,8 @@ def one_round(fault, name, store, milvus, window):
     try:
         until("every kind of call is well", lambda: running.quiet(CALM_SECONDS))
         start = time.monotonic()
-        apply(fault, store, milvus)
-        over = lambda: time.monotonic() - start >= window and running.quiet(CALM_SECONDS)
+        apply(fault, store, milvus, given)
+        over = lambda: time.monotonic() - start >= given.window and running.quiet(CALM_SECONDS)
         try:
             until("every kind of call is well again", over, patience=OUTAGE_SECONDS)
         except TimeoutError as late:
@@ -131,7 +132,7 @@ def run(given, directory):
     import probes
     from report import Report
 
-    about = {key: getattr(given, key) for key in ("label", "replicas", "ttl", "setting", "window")}
+    about = {key: getattr(given, key) for key in ("label", "replicas", "ttl", "setting", "window", "pause")}
     report = Report(given.json, about)
     for name in given.store:
         store, milvus = started(name, given, directory / name)
@@ -140,7 +141,7 @@ def run(given, directory):
             # In turns, so that an hour of the machine is not one fault's alone.
             for number in range(1, rounds + 1):
                 for fault in [] if given.standalone else given.fault:
-                    outcome = one_round(fault, f"round_{fault}_{number}", store, milvus, given.window)
+                    outcome = one_round(fault, f"round_{fault}_{number}", store, milvus, given)
                     report.add(name, fault, number, *outcome)
             if not given.standalone:
                 # A process whose session was lost learns of it at its next keepalive, and ends then.

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 from process import Process, body, until
@@ -73,10 +74,13 @@ class Store:
     def kill_leader(self):
         self.members[self.leader()].kill()
 
-    def restart_all(self):
-        """As an update does: in order, one after the other, each when the one before is back; the leader at last."""
+    def restart_all(self, pause):
+        """As an update does: one after the other, each when the one before has been back for `pause` seconds; the leader at last."""
         leader = self.leader()
-        for number in [*(each for each in range(self.size) if each != leader), leader]:
+        followers = [each for each in range(self.size) if each != leader]
+        for number in [*followers, leader]:
+            if number != followers[0]:
+                time.sleep(pause)
             self.members[number].strike(signal.SIGTERM)
             self.members[number].child.wait()
             self.start_one(number)
