@@ -75,7 +75,7 @@ def settings(report, binary, directory):
     report.check(printed == commented, "`quorate config` prints something else than deploy/quorate.toml")
     # Every key, uncommented; the list of replicas and the domain of a StatefulSet, which exclude one another, in turns.
     # Without TLS: its keys name files that an operator brings, and the check reads them.
-    keys = re.sub(r"^#(?=[a-z_]+ = )", "", commented, flags=re.M)
+    keys = re.sub(r"^#(?=[a-z_.]+ = )", "", commented, flags=re.M)
     keys = re.sub(r"^tls_[a-z_]+ = .*$", "", keys, flags=re.M)
     listed = re.sub(r"^(peers_dns|group_size) = .*$", "", keys, flags=re.M)
     in_a_set = re.sub(r"^replicas = .*$", "", re.sub(r'^name = .*$', 'name = "quorate-0"', keys, flags=re.M), flags=re.M)
@@ -91,7 +91,8 @@ def settings(report, binary, directory):
 def names(report, binary, environments):
     """A variable that the binary does not know is ignored by it, so nobody else would notice."""
     printed = subprocess.run([binary, "config"], capture_output=True, text=True).stdout
-    known = {f"QUORATE_{key.upper()}" for key in re.findall(r"^#([a-z_]+) = ", printed, flags=re.M)}
+    keys = re.findall(r"^#([a-z_.]+) = ", printed, flags=re.M)
+    known = {f"QUORATE_{key.upper().replace('.', '_')}" for key in keys}
     given = {name for environment in environments for name in environment if name.startswith("QUORATE_")}
     if report.check(given <= known, f"there are no such settings: {', '.join(sorted(given - known))}"):
         report.say(f"all {len(given)} variables are settings")
