@@ -92,6 +92,7 @@ impl System {
     }
 
     /// Kills a member without a word.
+    #[cfg(feature = "etcd-client")]
     pub(crate) fn kill(&self, member: usize) -> Result<(), BenchError> {
         match &self.processes {
             Processes::Etcd(members) => members.get(member)?.kill(),
@@ -100,6 +101,7 @@ impl System {
     }
 
     /// Starts a member that was killed, once it has ended.
+    #[cfg(feature = "etcd-client")]
     pub(crate) async fn restart(&self, member: usize) -> Result<(), BenchError> {
         match &self.processes {
             Processes::Etcd(members) => {
@@ -144,6 +146,7 @@ impl System {
     }
 }
 
+#[cfg(feature = "etcd-client")]
 fn replica(cluster: &Cluster, member: usize) -> Result<&Process, BenchError> {
     let replica = cluster.processes().get(member);
     replica.ok_or_else(|| BenchError::Broken(format!("there is no replica {member}")))
