@@ -203,7 +203,7 @@ impl<N: Node> Contests<N> {
             // Behind the subscription, so that what happens later is told.
             let image = self.watch.image()?;
             let standing = place.standing(&image);
-            // A state keeps nobody waiting, and nor does this task keep it.
+            // A whole state is not held on to while this waits.
             drop(image);
             match standing.map_err(|refusal| error::refused(&refusal))? {
                 Standing::Lost => return Err(error::lost(Lost::SessionExpired)),
