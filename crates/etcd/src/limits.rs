@@ -46,6 +46,10 @@ pub const WATCH_RESPONSE_BYTES: usize = 1 << 20;
 /// Between two words on how far a watch is that has no events, for watches that want it; up to a tenth more by chance.
 pub const WATCH_PROGRESS_EVERY: Duration = Duration::from_secs(600);
 
+/// Calls at one replica that wait for a lock or for leadership, or observe an election; a further one is refused as too many
+/// requests.
+pub const CONTESTANTS_MAX: usize = 16_384;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! What tests are made of: operations in a few words, and a machine in memory in the place of a replica.
 
+mod contest;
 mod group;
 
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use crate::convert::request as convert;
 use crate::node::{Node, Stamp};
 
+pub(crate) use contest::Served;
 pub(crate) use group::roster;
 
 pub(crate) fn bytes(text: &str) -> Bytes {
@@ -210,6 +212,11 @@ impl Memory {
 
     pub(crate) fn breaks(&self, unavailable: Unavailable) {
         self.with(|inner| inner.out_of_order = Some(unavailable));
+    }
+
+    /// In order again.
+    pub(crate) fn mends(&self) {
+        self.with(|inner| inner.out_of_order = None);
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_host::{Clock, Network, SystemClock, Tcp};
-use quorate_replica::{Listed, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings};
+use quorate_replica::{AutoCompaction, Listed, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings};
 use quorate_server::{Life, Options, Server};
 use quorate_store::{DiskOptions, DiskStore, Store};
 use quorate_tls::{ReplicaFiles, ReplicaTls};
@@ -34,6 +34,7 @@ pub struct Builder {
     profile: Profile,
     snapshot: SnapshotEvery,
     session_grace: Duration,
+    compaction: Option<AutoCompaction>,
     version: String,
     options: Options,
     tls: Option<ReplicaFiles>,
@@ -60,6 +61,7 @@ impl Builder {
             profile: Profile::default(),
             snapshot: SnapshotEvery::default(),
             session_grace: SESSION_GRACE_DEFAULT,
+            compaction: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             options: Options::default(),
             tls: None,
@@ -129,6 +131,13 @@ impl Builder {
     /// A session whose stream broke dies after this, unless its worker resumes it; one second by default.
     pub fn session_grace(mut self, grace: Duration) -> Self {
         self.session_grace = grace;
+        self
+    }
+
+    /// How much of the history of etcd's keys is kept; all of it by default, until a client compacts. The same at each replica:
+    /// what counts is what the leader was told.
+    pub fn auto_compaction(mut self, compaction: Option<AutoCompaction>) -> Self {
+        self.compaction = compaction;
         self
     }
 
@@ -255,6 +264,7 @@ impl Builder {
             profile: self.profile,
             snapshot: self.snapshot,
             session_grace: self.session_grace,
+            compaction: self.compaction,
             version: self.version.clone(),
         };
         let config = config.checked()?;

@@ -78,6 +78,15 @@ pub(crate) struct Arguments {
     #[arg(long, env = "QUORATE_SESSION_GRACE_MS", value_name = "MS")]
     pub(crate) session_grace_ms: Option<u64>,
 
+    /// How etcd's history is forgotten by itself: periodic (by time) or revision (by their number) [default: periodic]
+    #[arg(long, env = "QUORATE_AUTO_COMPACTION_MODE", value_name = "MODE")]
+    pub(crate) auto_compaction_mode: Option<String>,
+
+    /// How much of etcd's history is kept: hours or a time as 10m, or so many revisions; 0 forgets nothing by itself
+    /// [default: 0]
+    #[arg(long, env = "QUORATE_AUTO_COMPACTION_RETENTION", value_name = "RETENTION")]
+    pub(crate) auto_compaction_retention: Option<String>,
+
     /// Log entries between two snapshots [default: 20000]
     #[arg(long, env = "QUORATE_SNAPSHOT_EVERY", value_name = "ENTRIES")]
     pub(crate) snapshot_every: Option<u64>,

@@ -32,6 +32,8 @@ pub(crate) struct File {
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) profile: Option<String>,
     pub(crate) session_grace_ms: Option<u64>,
+    pub(crate) auto_compaction_mode: Option<String>,
+    pub(crate) auto_compaction_retention: Option<String>,
     pub(crate) snapshot_every: Option<u64>,
     pub(crate) snapshot_keep: Option<u64>,
     pub(crate) drain_ms: Option<u64>,
@@ -115,6 +117,8 @@ mod tests {
             tls_client_ca,
             profile,
             session_grace_ms,
+            auto_compaction_mode,
+            auto_compaction_retention,
             snapshot_every,
             snapshot_keep,
             drain_ms,
@@ -132,6 +136,7 @@ mod tests {
                 && snapshot_every.is_some()
                 && snapshot_keep.is_some()
         );
+        assert!(auto_compaction_mode.is_some() && auto_compaction_retention.is_some());
         assert!(
             drain_ms.is_some() && log.is_some() && log_format.is_some(),
             "every key is shown"

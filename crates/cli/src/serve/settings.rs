@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorate::{Builder, Coordinator, Listed, Profile, SnapshotEvery, TlsFiles};
+use quorate::{AutoCompaction, Builder, Coordinator, Listed, Profile, SnapshotEvery, TlsFiles};
 
 use super::arguments::Arguments;
 use super::file::File;
-use super::replicas;
+use super::{compaction, replicas};
 use crate::exit::Failure;
 
 /// Replicas that form a StatefulSet's group.
@@ -32,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) profile: Profile,
     pub(crate) session_grace: Duration,
+    pub(crate) compaction: Option<AutoCompaction>,
     pub(crate) snapshot: SnapshotEvery,
     pub(crate) drain: Duration,
     pub(crate) log: String,
@@ -108,6 +109,14 @@ impl Settings {
             Some("json") => true,
             Some(other) => return Err(format!("log_format: {:?} is neither text nor json", short(other))),
         };
+        let compaction = compaction::parse(
+            flag(&arguments.auto_compaction_mode, file.auto_compaction_mode).as_deref(),
+            flag(
+                &arguments.auto_compaction_retention,
+                file.auto_compaction_retention,
+            )
+            .as_deref(),
+        )?;
         let default = SnapshotEvery::default();
         let snapshot = SnapshotEvery {
             entries: number(
@@ -147,6 +156,7 @@ impl Settings {
                 file.session_grace_ms,
                 1_000,
             )?,
+            compaction,
             snapshot,
             drain: ms("drain_ms", arguments.drain_ms, file.drain_ms, 5_000)?,
             log: flag(&arguments.log, file.log).unwrap_or_else(|| "info".to_owned()),
@@ -165,6 +175,7 @@ impl Settings {
             .profile(self.profile)
             .snapshot(self.snapshot)
             .session_grace(self.session_grace)
+            .auto_compaction(self.compaction)
             .drain_timeout(self.drain);
         let builder = match &self.http {
             Some(address) => builder.http(address),
@@ -450,6 +461,13 @@ mod tests {
                     ..listing()
                 },
                 "session_grace_ms: ",
+            ),
+            (
+                Arguments {
+                    auto_compaction_retention: text("soon"),
+                    ..listing()
+                },
+                "auto_compaction_retention: \"soon\" is no time",
             ),
             (
                 Arguments {

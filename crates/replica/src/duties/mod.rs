@@ -6,6 +6,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod clocks;
+pub(crate) mod compaction;
 pub(crate) mod features;
 pub(crate) mod kv_leases;
 pub(crate) mod lease_keeper;

@@ -140,6 +140,7 @@ impl Group {
             profile: Profile::Lan,
             snapshot: self.snapshot,
             session_grace: Duration::from_millis(200),
+            compaction: None,
             version: "test".to_owned(),
         };
         let disk = self.disks[&index].clone();
