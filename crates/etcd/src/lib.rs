@@ -42,6 +42,7 @@
 //!   the same keys. `Hash` is of everything, the catalog too.
 //! - `Snapshot` is a backup of Quorate's, of everything acknowledged before, behind which zeros and a SHA-256 stand as
 //!   etcdctl wants it; `quorate snapshot` inspects and restores the file, `etcdutl` does not. Without a leader there is none.
+//! - A lease policy may cap times to live and revoke leases whose keeper's connection broke; it is off by default.
 //! - `Downgrade` goes nowhere.
 
 mod cluster;
@@ -60,6 +61,7 @@ mod watch;
 
 pub use convert::member::Scheme;
 pub use group::{Group, Progress, Roster, StateFile};
+pub use lease::policy::{LeasePolicy, LeasePolicyError, ORPHAN_GRACE_MIN};
 pub use node::{Node, Stamp};
 
 use axum::body::Body;
@@ -73,16 +75,20 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tower::util::MapResponseLayer;
 
-/// All services, over `node`, whose group has URLs of this scheme. Streams end with `ending`, and so do the tasks that they
+/// All services, over `node`, whose group has URLs of this scheme, with leases under this policy. Streams end with `ending`, and so do the tasks that they
 /// lean on, which are left to `tasks`. Must be called in a tokio runtime.
-pub fn routes<N: Group>(node: N, scheme: Scheme, ending: &CancellationToken, tasks: &TaskTracker) -> Routes {
+pub fn routes<N: Group>(
+    node: N,
+    scheme: Scheme,
+    leases: &LeasePolicy,
+    ending: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Routes {
     let bytes_max = limits::MESSAGE_BYTES_MAX;
     let watch = watch::Watch::new(node.clone(), ending.clone());
     tasks.spawn(watch.work());
-    let lease = lease::Lease {
-        node: node.clone(),
-        ending: ending.clone(),
-    };
+    let lease = lease::Lease::new(node.clone(), ending.clone(), leases);
+    tasks.spawn(lease.work());
     let cluster = cluster::Cluster {
         node: node.clone(),
         scheme,

@@ -7,10 +7,12 @@
 
 mod answered;
 mod clock;
+mod connection;
 pub mod entropy;
 mod grpc;
 mod network;
 
 pub use clock::{Clock, SystemClock};
+pub use connection::{Connection, Ended, ServedConnection};
 pub use grpc::{channel_endpoint, connect_lazy, incoming};
 pub use network::{BoxFuture, Io, Listen, Listener, Network, Stream, Tcp};

@@ -27,6 +27,9 @@ pub struct ReplicaConfig {
     pub snapshot: SnapshotEvery,
     /// A session whose stream broke dies after this, unless its worker resumes it.
     pub session_grace: Duration,
+    /// A lease of etcd's whose keeper's connection broke ends after this, while this replica leads; `None`: after its time to
+    /// live, as in etcd.
+    pub orphan_grace: Option<Duration>,
     /// The version that status shows.
     pub version: String,
 }
@@ -157,6 +160,7 @@ mod tests {
             profile: Profile::Zone,
             snapshot: SnapshotEvery::default(),
             session_grace: Duration::from_secs(1),
+            orphan_grace: None,
             version: String::new(),
         }
     }

@@ -146,7 +146,10 @@ impl Parts {
         let (barrier, barrier_task) =
             Barrier::new(me, raft.clone(), leadership.clone(), isolated.subscribe());
         work.spawn(barrier_task.run(stop()));
-        let leases = Arc::new(LeaseKeeper::new());
+        let leases = Arc::new(LeaseKeeper::new(
+            inner.config.orphan_grace,
+            inner.metrics.orphans(),
+        ));
         let kv_leases = KvLeaseClocks {
             barrier: barrier.clone(),
             published: published.clone(),

@@ -32,11 +32,22 @@ pub(crate) struct File {
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) profile: Option<String>,
     pub(crate) session_grace_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) lease: Lease,
     pub(crate) snapshot_every: Option<u64>,
     pub(crate) snapshot_keep: Option<u64>,
     pub(crate) drain_ms: Option<u64>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: Option<String>,
+}
+
+/// The keys that begin with `lease.`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lease {
+    pub(crate) orphan_grace: Option<String>,
+    pub(crate) silent_after: Option<String>,
+    pub(crate) ttl_max_s: Option<u64>,
 }
 
 impl File {
@@ -115,12 +126,14 @@ mod tests {
             tls_client_ca,
             profile,
             session_grace_ms,
+            lease,
             snapshot_every,
             snapshot_keep,
             drain_ms,
             log,
             log_format,
         } = file;
+        assert!(lease.orphan_grace.is_some() && lease.silent_after.is_some() && lease.ttl_max_s.is_some());
         assert!(peers_dns.is_some() && group_size.is_some() && join.is_some());
         assert!(
             name.is_some() && replicas.is_some() && data_dir.is_some() && bind.is_some() && http.is_some()
