@@ -5,6 +5,7 @@
 mod crash;
 mod disaster;
 mod hostile;
+mod leases;
 mod members;
 mod planned;
 mod support;

@@ -74,6 +74,8 @@ struct State {
     broken: Breaks,
     silent: Breaks,
     outbox: Outbox,
+    /// When it was last looked for what can be forgotten.
+    swept: Duration,
 }
 
 impl<N> Clone for Keepers<N> {
@@ -94,6 +96,7 @@ impl<N: Node> Keepers<N> {
             broken: Breaks::default(),
             silent: Breaks::default(),
             outbox: Outbox::new(grace, remember),
+            swept: Duration::ZERO,
         };
         let inner = Inner {
             node,
@@ -206,8 +209,11 @@ impl<N: Node> Keepers<N> {
         let now = self.now();
         let mut state = self.state();
         let spared = self.judge(&mut state, now);
-        state.bindings.sweep(now);
-        state.outbox.sweep(now);
+        if state.swept + SWEEP_EVERY <= now {
+            state.swept = now;
+            state.bindings.sweep(now);
+            state.outbox.sweep(now);
+        }
         let max = KEEPER_NEWS_IN_FLIGHT_MAX.saturating_sub(under_way);
         let due = state.outbox.take(now, max);
         let moments = [state.broken.due(), state.silent.due(), state.outbox.next_due()];
@@ -262,16 +268,20 @@ impl<N: Node> Keepers<N> {
     pub(super) async fn run(self, ending: CancellationToken) {
         let mut leadership = self.inner.node.leadership();
         let mut known = reign(&leadership.borrow());
-        let mut telling = FuturesUnordered::new();
+        // Answers come many at a time, as the calls that carry the news do.
+        let mut telling = FuturesUnordered::new().ready_chunks(KEEPER_NEWS_IN_FLIGHT_MAX);
         loop {
-            let (due, look) = self.due(telling.len());
+            let (due, look) = self.due(telling.get_ref().len());
             for (number, news) in due {
-                telling.push(self.tell(number, news));
+                telling.get_mut().push(self.tell(number, news));
             }
             tokio::select! {
-                Some((number, is_heard)) = telling.next(), if !telling.is_empty() => {
+                Some(told) = telling.next(), if !telling.get_ref().is_empty() => {
                     let now = self.now();
-                    self.state().outbox.told(number, is_heard, now);
+                    let mut state = self.state();
+                    for (number, is_heard) in told {
+                        state.outbox.told(number, is_heard, now);
+                    }
                 }
                 () = sleep_until(self.inner.started + look) => {}
                 () = self.inner.wake.notified() => {}
@@ -362,7 +372,9 @@ impl<N: Node> Keeping<N> {
 
     /// The leader has renewed a lease.
     pub(super) fn renewed(&mut self, lease: i64) {
-        self.keepers.follow(&self.connection);
+        if self.leases.is_empty() {
+            self.keepers.follow(&self.connection);
+        }
         let (now, id) = (self.keepers.now(), self.connection.id());
         let mut state = self.keepers.state();
         if self.leases.contains(&lease) {

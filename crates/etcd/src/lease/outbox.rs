@@ -100,6 +100,12 @@ impl Outbox {
         let Some(item) = self.items.get_mut(&number) else {
             return;
         };
+        // Who keeps a lease is told once: the next leader is told what is so by then.
+        let is_told = is_heard && item.state == (Told::UnderWay { is_stale: false });
+        if is_told && matches!(item.news.what, KeeperNewsKind::Kept(_)) {
+            self.items.remove(&number);
+            return;
+        }
         item.state = match (item.state, is_heard) {
             (Told::UnderWay { is_stale: false }, true) => Told::At(now),
             (Told::UnderWay { is_stale: true }, true) => Told::No,
@@ -139,7 +145,7 @@ impl Outbox {
         });
     }
 
-    /// When the next news are due, or are to be forgotten.
+    /// When the next news are due.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let untold = self.items.values().filter(|item| item.state == Told::No);
         untold.map(|item| item.due).min()
