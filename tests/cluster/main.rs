@@ -7,6 +7,7 @@ mod crash;
 mod disaster;
 mod hostile;
 mod hostile_etcd;
+mod leases;
 mod locks;
 mod members;
 mod planned;

@@ -47,6 +47,7 @@
 //!   the same keys. `Hash` is of everything, the catalog too.
 //! - `Snapshot` is a backup of Quorate's, of everything acknowledged before, behind which zeros and a SHA-256 stand as
 //!   etcdctl wants it; `quorate snapshot` inspects and restores the file, `etcdutl` does not. Without a leader there is none.
+//! - A lease policy may cap times to live and revoke leases whose keeper's connection broke; it is off by default.
 //! - `Downgrade` goes nowhere.
 
 mod cluster;
@@ -68,6 +69,7 @@ mod watch;
 
 pub use convert::member::Scheme;
 pub use group::{Group, Progress, Roster, StateFile};
+pub use lease::policy::{LeasePolicy, LeasePolicyError, ORPHAN_GRACE_MIN};
 pub use node::{Node, Stamp};
 
 use std::sync::Arc;
@@ -85,18 +87,28 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tower::util::MapResponseLayer;
 
-/// All services, over `node`, whose group has URLs of this scheme. Streams end with `ending`, and so do the tasks that they
-/// lean on, which are left to `tasks`. Must be called in a tokio runtime.
-pub fn routes<N: Group>(node: N, scheme: Scheme, ending: &CancellationToken, tasks: &TaskTracker) -> Routes {
+/// All services, over `node`, whose group has URLs of this scheme, with leases under this policy. Streams end with `ending`, and so
+/// do the tasks that they lean on, which are left to `tasks`. Must be called in a tokio runtime.
+pub fn routes<N: Group>(
+    node: N,
+    scheme: Scheme,
+    leases: &LeasePolicy,
+    ending: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Routes {
     let bytes_max = limits::MESSAGE_BYTES_MAX;
     let watch = Arc::new(watch::Watch::new(node.clone(), ending.clone()));
     tasks.spawn(watch.work());
+    let lease = Arc::new(lease::Lease::new(node.clone(), ending.clone(), leases));
+    tasks.spawn(lease.work());
     let kv = || kv::Kv(node.clone());
-    let lease = || lease::Lease {
-        node: node.clone(),
-        ending: ending.clone(),
-    };
-    let contests = contest::Contests::new(kv(), lease(), Arc::clone(&watch), ending.clone(), tasks.clone());
+    let contests = contest::Contests::new(
+        kv(),
+        Arc::clone(&lease),
+        Arc::clone(&watch),
+        ending.clone(),
+        tasks.clone(),
+    );
     let contests = Arc::new(contests);
     let cluster = cluster::Cluster {
         node: node.clone(),
@@ -107,7 +119,7 @@ pub fn routes<N: Group>(node: N, scheme: Scheme, ending: &CancellationToken, tas
     let election = election::Election(contests);
     let routes = Routes::new(KvServer::new(kv()).max_decoding_message_size(bytes_max))
         .add_service(WatchServer::from_arc(watch).max_decoding_message_size(bytes_max))
-        .add_service(LeaseServer::new(lease()).max_decoding_message_size(bytes_max))
+        .add_service(LeaseServer::from_arc(lease).max_decoding_message_size(bytes_max))
         .add_service(LockServer::new(lock).max_decoding_message_size(bytes_max))
         .add_service(ElectionServer::new(election).max_decoding_message_size(bytes_max))
         .add_service(ClusterServer::new(cluster).max_decoding_message_size(bytes_max))

@@ -52,6 +52,7 @@ pub mod recovery {
     pub use quorate_store::{Identity, LogState};
 }
 
+pub use quorate_etcd::{LeasePolicy, LeasePolicyError};
 pub use quorate_host::{Clock, Network, SystemClock, Tcp};
 pub use quorate_replica::{
     AutoCompaction, ConfigError, Fault, Leader, LeaderChange, Leadership, Listed, MemberChange, MemberError,

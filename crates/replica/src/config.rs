@@ -29,6 +29,9 @@ pub struct ReplicaConfig {
     pub session_grace: Duration,
     /// How much of etcd's history is kept; `None` for all of it, until somebody compacts.
     pub compaction: Option<AutoCompaction>,
+    /// A lease of etcd's whose keeper's connection broke ends after this, while this replica leads; `None`: after its time to
+    /// live, as in etcd.
+    pub orphan_grace: Option<Duration>,
     /// The version that status shows.
     pub version: String,
 }
@@ -175,6 +178,7 @@ mod tests {
             snapshot: SnapshotEvery::default(),
             session_grace: Duration::from_secs(1),
             compaction: None,
+            orphan_grace: None,
             version: String::new(),
         }
     }

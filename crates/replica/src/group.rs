@@ -151,7 +151,10 @@ impl Parts {
             applied_reigns.clone(),
         );
         work.spawn(barrier_task.run(stop()));
-        let leases = Arc::new(LeaseKeeper::new());
+        let leases = Arc::new(LeaseKeeper::new(
+            inner.config.orphan_grace,
+            inner.metrics.orphans(),
+        ));
         let kv_leases = KvLeaseClocks {
             barrier: barrier.clone(),
             published: published.clone(),

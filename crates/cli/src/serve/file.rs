@@ -34,11 +34,22 @@ pub(crate) struct File {
     pub(crate) session_grace_ms: Option<u64>,
     pub(crate) auto_compaction_mode: Option<String>,
     pub(crate) auto_compaction_retention: Option<String>,
+    #[serde(default)]
+    pub(crate) lease: Lease,
     pub(crate) snapshot_every: Option<u64>,
     pub(crate) snapshot_keep: Option<u64>,
     pub(crate) drain_ms: Option<u64>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: Option<String>,
+}
+
+/// The keys that begin with `lease.`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lease {
+    pub(crate) orphan_grace: Option<String>,
+    pub(crate) silent_after: Option<String>,
+    pub(crate) ttl_max_s: Option<u64>,
 }
 
 impl File {
@@ -119,12 +130,14 @@ mod tests {
             session_grace_ms,
             auto_compaction_mode,
             auto_compaction_retention,
+            lease,
             snapshot_every,
             snapshot_keep,
             drain_ms,
             log,
             log_format,
         } = file;
+        assert!(lease.orphan_grace.is_some() && lease.silent_after.is_some() && lease.ttl_max_s.is_some());
         assert!(peers_dns.is_some() && group_size.is_some() && join.is_some());
         assert!(
             name.is_some() && replicas.is_some() && data_dir.is_some() && bind.is_some() && http.is_some()

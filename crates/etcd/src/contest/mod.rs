@@ -47,7 +47,7 @@ const GIVE_UP_WITHIN: Duration = Duration::from_secs(3);
 /// See the module.
 pub(crate) struct Contests<N> {
     kv: Kv<N>,
-    lease: Lease<N>,
+    lease: Arc<Lease<N>>,
     pub(crate) watch: Arc<Watch<N>>,
     seats: Arc<Semaphore>,
     ending: CancellationToken,
@@ -80,7 +80,7 @@ impl<N: Node> Contests<N> {
     /// Over the other services; what it waits for ends with `ending`, in tasks that are left to `tasks`.
     pub(crate) fn new(
         kv: Kv<N>,
-        lease: Lease<N>,
+        lease: Arc<Lease<N>>,
         watch: Arc<Watch<N>>,
         ending: CancellationToken,
         tasks: TaskTracker,

@@ -181,7 +181,7 @@ async fn a_change_of_leader_ends_no_wait() {
     served.node.leads(false);
     yield_now().await;
     assert!(!second.is_finished());
-    served.node.mends();
+    served.node.works();
     served.node.leads(true);
     served.node.wrote([delete_command("l/1", "")]);
     assert_eq!(held(second.await.expect("no panic")), (4, bytes("l/2")));
@@ -211,7 +211,7 @@ async fn faults_are_told_in_etcds_words() {
     served.node.breaks(broken());
     let no_leader = said(Code::Unavailable, "etcdserver: no leader");
     assert_eq!(told(lock(&served, 1).await), no_leader);
-    served.node.mends();
+    served.node.works();
     let seats = u32::try_from(CONTESTANTS_MAX).expect("not so many");
     let taken = Arc::clone(&served.contests.seats).try_acquire_many_owned(seats);
     let too_many = said(Code::ResourceExhausted, "etcdserver: too many requests");

@@ -11,6 +11,7 @@ use super::Memory;
 use crate::contest::Contests;
 use crate::kv::Kv;
 use crate::lease::Lease;
+use crate::lease::policy::LeasePolicy;
 use crate::watch::Watch;
 
 /// What both services stand on, and the task that tells them what has changed.
@@ -35,10 +36,7 @@ impl Served {
         node.wrote(leases.iter().map(|lease| lease_grant(*lease)));
         let watch = Arc::new(Watch::new(node.clone(), ending.clone()));
         let work = tokio::spawn(watch.work());
-        let lease = Lease {
-            node: node.clone(),
-            ending: ending.clone(),
-        };
+        let lease = Arc::new(Lease::new(node.clone(), ending.clone(), &LeasePolicy::default()));
         let contests = Contests::new(Kv(node.clone()), lease, watch, ending.clone(), tasks.clone());
         Self {
             contests: Arc::new(contests),

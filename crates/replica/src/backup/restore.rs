@@ -82,6 +82,7 @@ fn checked(name: &MemberName, listed: &[Listed]) -> Result<Vec<Listed>, BackupEr
         snapshot: SnapshotEvery::default(),
         session_grace: std::time::Duration::ZERO,
         compaction: None,
+        orphan_grace: None,
         version: String::new(),
     };
     Ok(config.checked()?.listed)

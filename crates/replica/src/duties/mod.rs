@@ -10,6 +10,7 @@ pub(crate) mod compaction;
 pub(crate) mod features;
 pub(crate) mod kv_leases;
 pub(crate) mod lease_keeper;
+pub(crate) mod orphans;
 pub(crate) mod sessions;
 
 use std::sync::Arc;

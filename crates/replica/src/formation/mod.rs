@@ -323,6 +323,7 @@ mod tests {
             snapshot: crate::SnapshotEvery::default(),
             session_grace: Duration::ZERO,
             compaction: None,
+            orphan_grace: None,
             version: String::new(),
         };
         let incarnation = Incarnation(7);
