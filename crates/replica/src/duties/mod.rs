@@ -7,6 +7,7 @@
 pub(crate) mod clients;
 pub(crate) mod clocks;
 pub(crate) mod features;
+pub(crate) mod guard;
 pub(crate) mod kv_leases;
 pub(crate) mod lease_keeper;
 pub(crate) mod orphans;
