@@ -287,7 +287,7 @@ mod tests {
                     Renewed(1, 1, 5),
                     Renewed(1, 2, 6),
                     Renewed(1, 1, 7),
-                    Broke(1, 1, 10),
+                    Broke(1, 1, 2_007),
                 ],
                 &[1],
             ),
