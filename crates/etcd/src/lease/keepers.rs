@@ -25,8 +25,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use quorate_host::{Connection, Ended};
 use quorate_replica::{KeeperNews, KeeperNewsKind, Leadership};
 use quorate_types::{NodeId, Term};
@@ -268,15 +268,19 @@ impl<N: Node> Keepers<N> {
     pub(super) async fn run(self, ending: CancellationToken) {
         let mut leadership = self.inner.node.leadership();
         let mut known = reign(&leadership.borrow());
-        // Answers come many at a time, as the calls that carry the news do.
-        let mut telling = FuturesUnordered::new().ready_chunks(KEEPER_NEWS_IN_FLIGHT_MAX);
+        let mut telling = FuturesUnordered::new();
         loop {
-            let (due, look) = self.due(telling.get_ref().len());
+            let (due, look) = self.due(telling.len());
             for (number, news) in due {
-                telling.get_mut().push(self.tell(number, news));
+                telling.push(self.tell(number, news));
             }
             tokio::select! {
-                Some(told) = telling.next(), if !telling.get_ref().is_empty() => {
+                Some(told) = telling.next(), if !telling.is_empty() => {
+                    // Answers come many at a time, as the calls that carry the news do.
+                    let mut told = vec![told];
+                    while let Some(Some(next)) = telling.next().now_or_never() {
+                        told.push(next);
+                    }
                     let now = self.now();
                     let mut state = self.state();
                     for (number, is_heard) in told {

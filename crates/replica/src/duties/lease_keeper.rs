@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Duties;
 use super::clocks::{LeaseClocks, Leased};
+use super::guard::Guard;
 use super::kv_leases::{Asked, KvLeaseTime, LeaseQuestion, LeaseSaid};
-use super::orphans::{Break, Orphans, Spared};
 use crate::metrics::OrphanCounters;
 use crate::unavailable::Unavailable;
 use crate::watch::Cancelled;
@@ -34,9 +34,6 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// After a change of leader every lease lives longer by up to this part of its time to live.
 const SPREAD: f64 = 0.1;
-/// A report that a connection broke is credited with at most this much of its age: what is under way for longer may have been
-/// held up together with a renewal.
-const REPORT_AGE_MAX: Duration = Duration::from_millis(200);
 /// Keys of an orphan that are counted for the log.
 const KEYS_COUNTED_MAX: usize = 1_000;
 
@@ -61,53 +58,6 @@ struct Running {
     known: KvLeases,
 }
 
-/// Which keepers' connections are there, and how long a lease is left to itself without one.
-#[derive(Debug)]
-struct Guard {
-    /// What moments are counted from.
-    started: Instant,
-    /// Since when this replica leads.
-    since: Duration,
-    grace: Duration,
-    orphans: Orphans,
-}
-
-impl Guard {
-    fn moment(&self, at: Instant) -> Duration {
-        at.saturating_duration_since(self.started)
-    }
-
-    /// Takes what is told of a lease; gives what is an orphan no more.
-    fn take(
-        &mut self,
-        clocks: &mut LeaseClocks,
-        lease: KvGrant,
-        question: LeaseQuestion,
-        arrived: Duration,
-    ) -> Vec<Spared> {
-        let (connection, of) = (question.connection, Leased::Kv(lease));
-        match question.asked {
-            Asked::Renew if self.orphans.is_late(lease, connection) => Vec::new(),
-            Asked::Renew => match clocks.renew(of, arrived) {
-                Some(_) => self.orphans.renewed(lease, connection, arrived),
-                None => Vec::new(),
-            },
-            Asked::Kept { at } => self.orphans.kept(lease, connection, self.moment(at)),
-            Asked::Broke { at, host } => {
-                let at = self.moment(at);
-                let broke = Break { connection, host, at };
-                let (is_orphan, spared) = self.orphans.judge(lease, broke);
-                let begins = at.max(arrived.saturating_sub(REPORT_AGE_MAX)).max(self.since);
-                if is_orphan && let Some(expires_at) = clocks.suspect(of, begins, self.grace) {
-                    self.orphans.orphaned(lease, broke, expires_at);
-                }
-                spared
-            }
-            Asked::Time | Asked::Back { .. } => Vec::new(),
-        }
-    }
-}
-
 impl Running {
     /// Starts the clocks of leases that are new and stops those of leases that are gone.
     fn follow(&mut self, leases: &KvLeases, now: Duration) {
@@ -121,7 +71,7 @@ impl Running {
                 KvLeaseNews::Ended(grant) => {
                     self.clocks.stop(Leased::Kv(grant));
                     if let Some(guard) = &mut self.guard {
-                        guard.orphans.ended(grant);
+                        guard.ended(grant);
                     }
                 }
             }
@@ -139,9 +89,7 @@ impl Running {
     ) -> LeaseSaid {
         if let Asked::Back { at, host } = question.asked {
             if let Some(guard) = &mut self.guard {
-                let at = guard.moment(at);
-                let back = guard.orphans.back(host, at);
-                *spared += self.clear(back);
+                *spared += guard.back(&mut self.clocks, host, at);
             }
             return LeaseSaid::Absent;
         }
@@ -151,8 +99,7 @@ impl Running {
         let of = Leased::Kv(lease.grant);
         match &mut self.guard {
             Some(guard) => {
-                let news = guard.take(&mut self.clocks, lease.grant, question, arrived);
-                *spared += self.clear(news);
+                *spared += guard.take(&mut self.clocks, lease.grant, question, arrived);
             }
             None if question.asked == Asked::Renew => {
                 self.clocks.renew(of, arrived);
@@ -166,13 +113,6 @@ impl Running {
                 left,
             }),
         }
-    }
-
-    fn clear(&mut self, spared: Vec<Spared>) -> usize {
-        for (lease, expires_at) in &spared {
-            self.clocks.clear(Leased::Kv(*lease), *expires_at);
-        }
-        spared.len()
     }
 }
 
@@ -210,19 +150,15 @@ impl LeaseKeeper {
         for lease in image.leases() {
             start(Leased::Session(lease.id), Duration::from_millis(lease.ttl_ms));
         }
-        let guard = |grace| Guard {
-            started: self.started,
-            since: now,
-            grace,
-            orphans: Orphans::default(),
-        };
         let known = image.kv_leases();
         for lease in known.iter() {
             start(Leased::Kv(lease.grant), ttl(lease));
         }
         *self.running() = Some(Running {
             clocks,
-            guard: self.orphan_grace.map(guard),
+            guard: self
+                .orphan_grace
+                .map(|grace| Guard::new(self.started, now, grace)),
             known,
         });
         self.sooner.notify_one();
@@ -286,7 +222,7 @@ impl LeaseKeeper {
     fn orphans(&self, leases: &[KvGrant]) -> Vec<KvGrant> {
         let running = self.running();
         let guard = running.as_ref().and_then(|running| running.guard.as_ref());
-        let is_orphan = |lease: &&KvGrant| guard.is_some_and(|guard| guard.orphans.is_orphan(**lease));
+        let is_orphan = |lease: &&KvGrant| guard.is_some_and(|guard| guard.is_orphan(**lease));
         leases.iter().filter(is_orphan).copied().collect()
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod clients;
 pub(crate) mod clocks;
 pub(crate) mod compaction;
 pub(crate) mod features;
+pub(crate) mod guard;
 pub(crate) mod kv_leases;
 pub(crate) mod lease_keeper;
 pub(crate) mod orphans;

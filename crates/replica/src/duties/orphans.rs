@@ -4,7 +4,7 @@
 //! connection did, and if there has been no sign since the break that the program behind it lives. Such a sign spares all
 //! leases that the connection kept, because they are one program's:
 //!
-//! - another connection renews one of them;
+//! - another connection renews one of them, or did so [`MOVED_WITHIN`] before: the program moved, and closed the old one then;
 //! - a keepalive stream opens from the same host and says nothing. So do etcd's clients in Go and Java when their connection was
 //!   cut: they open the stream again after half a second, and renew a lease only when that is due, a third of its time to
 //!   live after the last renewal.
@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use quorate_machine::KvGrant;
 
+/// A program that has moved to another connection closes the old one within this.
+const MOVED_WITHIN: Duration = Duration::from_secs(2);
 /// Signs of life that are remembered. Beyond it the oldest is forgotten, and with it whatever broke before it is not believed.
 const SIGNS_MAX: usize = 16_384;
 
@@ -105,15 +107,18 @@ impl Orphans {
         if let Some(known) = self.keepers.get(&lease).copied()
             && known.connection != connection
         {
-            // Somebody else keeps it. If that came after the break, it is the same program, on another connection.
-            let spared = match known.at >= at {
+            // Somebody else keeps it. If that came after the break, or hardly before, it is the same program, on another
+            // connection.
+            let spared = match known.at + MOVED_WITHIN >= at {
                 true => self.lives(Sign::Connection(connection), known.at),
                 false => Vec::new(),
             };
             return (false, spared);
         }
         let signs = [Sign::Connection(connection), Sign::Host(host)];
-        let lives = signs.iter().any(|sign| self.signs.is_after(*sign, at));
+        let lives = signs
+            .iter()
+            .any(|sign| self.signs.is_after(*sign, at.saturating_sub(sign.slack())));
         (!lives, Vec::new())
     }
 
@@ -140,7 +145,7 @@ impl Orphans {
                 Sign::Connection(connection) => orphan.broke.connection == connection,
                 Sign::Host(host) => orphan.broke.host == host,
             };
-            is_of && orphan.broke.at <= at
+            is_of && orphan.broke.at <= at + sign.slack()
         };
         let spared = self.orphans.iter().filter(|(_, orphan)| is_spared(orphan));
         let spared: Vec<Spared> = spared
@@ -160,6 +165,16 @@ enum Sign {
     Connection(u64),
     /// A program on this host.
     Host(u64),
+}
+
+impl Sign {
+    /// How long before a break the sign may come.
+    fn slack(self) -> Duration {
+        match self {
+            Self::Connection(_) => MOVED_WITHIN,
+            Self::Host(_) => Duration::ZERO,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -272,7 +287,7 @@ mod tests {
                     Renewed(1, 1, 5),
                     Renewed(1, 2, 6),
                     Renewed(1, 1, 7),
-                    Broke(1, 1, 10),
+                    Broke(1, 1, 2_007),
                 ],
                 &[1],
             ),
@@ -326,14 +341,29 @@ mod tests {
                 &[],
             ),
             (
-                "one lease moved before the break",
+                "one lease moved long before the break",
                 &[
                     Renewed(1, 1, 5),
                     Renewed(2, 1, 5),
                     Renewed(2, 2, 6),
-                    Broke(1, 1, 10),
+                    Broke(1, 1, 2_007),
                 ],
                 &[1],
+            ),
+            (
+                "the program moved, and closed its connection then",
+                &[
+                    Renewed(1, 1, 5),
+                    Renewed(2, 1, 5),
+                    Renewed(2, 2, 6),
+                    Broke(1, 1, 2_006),
+                ],
+                &[],
+            ),
+            (
+                "the same, as a new leader hears of it",
+                &[Broke(1, 1, 2_006), Broke(2, 1, 2_006), Kept(2, 2, 6)],
+                &[],
             ),
             ("a client is back", &[Broke(1, 1, 10), Back(HOST, 20)], &[]),
             (
