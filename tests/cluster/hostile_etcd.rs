@@ -31,7 +31,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
-use crate::support::{LONG, Running};
+use crate::support::{LONG, Running, leases_are_served};
 
 /// What every HTTP/2 client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -83,6 +83,7 @@ struct Neighbour {
 impl Neighbour {
     async fn start(process: &Process) -> Self {
         let channel = channel(process);
+        leases_are_served(&process.client_address()).await;
         let grant = LeaseGrantRequest { ttl: 10, id: 0 };
         let granted = LeaseClient::new(channel.clone()).lease_grant(grant).await;
         let lease = granted.unwrap().into_inner().id;

@@ -14,11 +14,11 @@ use quorate_api::etcdserverpb::{
 use quorate_local::Plan;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
+use tonic::Streaming;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Streaming};
 
-use crate::support::{LONG, Running, ended};
+use crate::support::{LONG, Running, ended, leases_are_served};
 
 /// Far longer than any test here waits for a revocation.
 const TTL_S: i64 = 60;
@@ -36,14 +36,7 @@ async fn cluster() -> Running {
             .argument("--lease-silent-after=3s")
     };
     let cluster = Running::with(3, policy).await;
-    let address = cluster.processes()[0].client_address();
-    let raised = async {
-        while let Err(status) = lease_client(&address).lease_grant(grant(1)).await {
-            assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LONG, raised).await.expect("the feature level is raised");
+    leases_are_served(&cluster.processes()[0].client_address()).await;
     cluster
 }
 

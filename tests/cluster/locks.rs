@@ -12,7 +12,7 @@ use quorate_api::v3lockpb::{LockRequest, UnlockRequest};
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::support::{LONG, Running, ended};
+use crate::support::{LONG, Running, ended, leases_are_served};
 
 fn channel(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
@@ -62,6 +62,7 @@ async fn who_waits_goes_on_waiting_over_a_change_of_leader() {
         .map(|one| one.client_address())
         .collect();
     let (one, two) = (channel(&followers[0]), channel(&followers[1]));
+    leases_are_served(&followers[0]).await;
     for id in 1..=4 {
         lease(&one, id).await;
     }

@@ -5,7 +5,7 @@
 //! leases that the connection kept, because they are one program's:
 //!
 //! - another connection renews one of them, or did so [`MOVED_WITHIN`] before: the program moved, and closed the old one then;
-//! - a keepalive stream opens from the same host and says nothing. So do etcd's clients in Go and Java when their connection was
+//! - a keepalive stream opens from the same host and says nothing, or did so [`BACK_BEFORE`] before. So do etcd's clients in Go and Java when their connection was
 //!   cut: they open the stream again after half a second, and renew a lease only when that is due, a third of its time to
 //!   live after the last renewal.
 //!
@@ -22,6 +22,9 @@ use quorate_machine::KvGrant;
 
 /// A program that has moved to another connection closes the old one within this.
 const MOVED_WITHIN: Duration = Duration::from_secs(2);
+/// A client may be seen back at one replica before another one notices that its connection broke: a busy machine is late by so
+/// much.
+const BACK_BEFORE: Duration = Duration::from_millis(500);
 /// Signs of life that are remembered. Beyond it the oldest is forgotten, and with it whatever broke before it is not believed.
 const SIGNS_MAX: usize = 16_384;
 
@@ -172,7 +175,7 @@ impl Sign {
     fn slack(self) -> Duration {
         match self {
             Self::Connection(_) => MOVED_WITHIN,
-            Self::Host(_) => Duration::ZERO,
+            Self::Host(_) => BACK_BEFORE,
         }
     }
 }
@@ -372,8 +375,13 @@ mod tests {
                 &[],
             ),
             (
-                "it came before the break",
-                &[Back(HOST, 9), Broke(1, 1, 10)],
+                "it was back before its old connection's end was noticed",
+                &[Back(HOST, 9), Broke(1, 1, 509)],
+                &[],
+            ),
+            (
+                "it came long before the break",
+                &[Back(HOST, 9), Broke(1, 1, 510)],
                 &[1],
             ),
             ("another host's", &[Broke(1, 1, 10), Back(7, 20)], &[1]),
