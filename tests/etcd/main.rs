@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         let unbuilt = (!IS_BUILT).then(|| Obstacle::Missing(UNBUILT.to_owned()));
         let obstacle = obstacle(*waits_for).or(unbuilt);
         trials.push(trial((*name).to_owned(), obstacle, move |programs| {
-            blocking(async move { client::run(*part, &programs).await })
+            blocking(async move { Box::pin(client::run(*part, &programs)).await })
         }));
     }
     let unbuilt = (!IS_BUILT).then(|| Obstacle::Missing(UNBUILT.to_owned()));
