@@ -19,7 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .iter()
         .map(|name| format!("quorate/v1/{name}.proto"))
         .collect();
-    files.push("etcd/rpc.proto".to_owned());
+    for name in ["rpc", "v3lock", "v3election"] {
+        files.push(format!("etcd/{name}.proto"));
+    }
     files.push("google/rpc/status.proto".to_owned());
     let descriptors = protox::compile(&files, [&protos])?;
 
@@ -30,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Keys and values go from the request into the state and from there into answers, uncopied.
         .bytes(".etcdserverpb")
         .bytes(".mvccpb")
+        .bytes(".v3lockpb")
+        .bytes(".v3electionpb")
         .compile_fds(descriptors)?;
     Ok(())
 }

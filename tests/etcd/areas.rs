@@ -39,5 +39,7 @@ pub(crate) const AREAS: &[Area] = &[
     area("watch"),
     area("etcdctl_more"),
     area("cluster"),
+    area("lock"),
+    area("election"),
     waiting("auth", "Auth"),
 ];

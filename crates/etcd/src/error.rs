@@ -153,6 +153,45 @@ pub(crate) fn full(_: Full) -> Status {
     too_many_requests()
 }
 
+/// A lock or an election is not won.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The contestant's key is gone, most likely with its lease.
+    SessionExpired,
+    /// Somebody else leads, or nobody.
+    NotLeader,
+    /// Nobody leads.
+    NoLeader,
+    /// A request of a leader that does not show that it is one.
+    LeaderMissing,
+}
+
+/// In etcd, locks and elections are a client of the server within it, whose errors get no code.
+pub(crate) fn lost(lost: Lost) -> Status {
+    Status::unknown(match lost {
+        Lost::SessionExpired => "mutex: session is expired",
+        Lost::NotLeader => "election: not leader",
+        Lost::NoLeader => "election: no leader",
+        Lost::LeaderMissing => "\"leader\" field must be provided",
+    })
+}
+
+/// What a service was told that is a client of another one here. As in etcd, a fault of the request keeps its text and
+/// loses its code; what says that nobody answers keeps both, so that clients ask elsewhere.
+pub(crate) fn second_hand(status: Status) -> Status {
+    match status.code() {
+        Code::InvalidArgument | Code::NotFound | Code::OutOfRange | Code::FailedPrecondition => {
+            Status::unknown(status.message())
+        }
+        _ => status,
+    }
+}
+
+/// The caller's time is over.
+pub(crate) fn too_late() -> Status {
+    Status::deadline_exceeded("context deadline exceeded")
+}
+
 /// Why there is no watch. The stream goes on without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoWatch {
@@ -275,6 +314,41 @@ mod tests {
         table(&[(invalid(Invalid::Compacted), Code::OutOfRange, text)]);
         let text = "etcdserver: too large lease TTL";
         table(&[(invalid(Invalid::TtlTooLarge), Code::OutOfRange, text)]);
+    }
+
+    #[test]
+    fn what_locks_and_elections_say() {
+        let unknown = Code::Unknown;
+        table(&[
+            (lost(Lost::SessionExpired), unknown, "mutex: session is expired"),
+            (lost(Lost::NotLeader), unknown, "election: not leader"),
+            (lost(Lost::NoLeader), unknown, "election: no leader"),
+            (
+                lost(Lost::LeaderMissing),
+                unknown,
+                "\"leader\" field must be provided",
+            ),
+            (
+                second_hand(refused(&Refusal::KvLeaseNotFound { lease: 7 })),
+                unknown,
+                "etcdserver: requested lease not found",
+            ),
+            (
+                second_hand(invalid(Invalid::KeyMissing)),
+                unknown,
+                "etcdserver: key is not provided",
+            ),
+            (
+                second_hand(no_leader()),
+                Code::Unavailable,
+                "etcdserver: no leader",
+            ),
+            (
+                second_hand(too_many_requests()),
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+            ),
+        ]);
     }
 
     #[test]

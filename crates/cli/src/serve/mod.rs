@@ -5,6 +5,7 @@
 //! because peers take over when it is gone. Left out on purpose: becoming a daemon, files of logs, rotation.
 
 mod arguments;
+mod compaction;
 mod file;
 mod log;
 mod process;

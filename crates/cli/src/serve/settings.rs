@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorate::{Builder, Coordinator, Listed, Profile, SnapshotEvery, TlsFiles};
+use quorate::{AutoCompaction, Builder, Coordinator, LeasePolicy, Listed, Profile, SnapshotEvery, TlsFiles};
 
 use super::arguments::Arguments;
-use super::file::File;
-use super::replicas;
+use super::file::{File, Lease};
+use super::{compaction, replicas};
 use crate::exit::Failure;
 
 /// Replicas that form a StatefulSet's group.
@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) profile: Profile,
     pub(crate) session_grace: Duration,
+    pub(crate) compaction: Option<AutoCompaction>,
+    pub(crate) leases: LeasePolicy,
     pub(crate) snapshot: SnapshotEvery,
     pub(crate) drain: Duration,
     pub(crate) log: String,
@@ -108,6 +110,14 @@ impl Settings {
             Some("json") => true,
             Some(other) => return Err(format!("log_format: {:?} is neither text nor json", short(other))),
         };
+        let compaction = compaction::parse(
+            flag(&arguments.auto_compaction_mode, file.auto_compaction_mode).as_deref(),
+            flag(
+                &arguments.auto_compaction_retention,
+                file.auto_compaction_retention,
+            )
+            .as_deref(),
+        )?;
         let default = SnapshotEvery::default();
         let snapshot = SnapshotEvery {
             entries: number(
@@ -147,6 +157,8 @@ impl Settings {
                 file.session_grace_ms,
                 1_000,
             )?,
+            compaction,
+            leases: leases(arguments, file.lease)?,
             snapshot,
             drain: ms("drain_ms", arguments.drain_ms, file.drain_ms, 5_000)?,
             log: flag(&arguments.log, file.log).unwrap_or_else(|| "info".to_owned()),
@@ -165,6 +177,8 @@ impl Settings {
             .profile(self.profile)
             .snapshot(self.snapshot)
             .session_grace(self.session_grace)
+            .auto_compaction(self.compaction)
+            .leases(self.leases)
             .drain_timeout(self.drain);
         let builder = match &self.http {
             Some(address) => builder.http(address),
@@ -204,6 +218,42 @@ fn tls(
                 }
             ))
         }
+    }
+}
+
+/// The policy of etcd's leases.
+fn leases(arguments: &Arguments, file: Lease) -> Result<LeasePolicy, String> {
+    let default = LeasePolicy::default();
+    let given = |flag: &Option<String>, key: Option<String>| flag.clone().or(key);
+    let orphan_grace = match given(&arguments.lease_orphan_grace, file.orphan_grace).as_deref() {
+        None | Some("off") => None,
+        Some(text) => Some(time(
+            "lease.orphan_grace",
+            text,
+            "off, or a time such as 800ms or 1s",
+        )?),
+    };
+    let silent_after = match given(&arguments.lease_silent_after, file.silent_after) {
+        None => default.silent_after,
+        Some(text) => time("lease.silent_after", &text, "a time such as 10s")?,
+    };
+    let policy = LeasePolicy {
+        orphan_grace,
+        silent_after,
+        ttl_max_s: arguments.lease_ttl_max_s.or(file.ttl_max_s),
+    };
+    policy.checked().map_err(|error| error.to_string())
+}
+
+/// A whole number of milliseconds or seconds, with its unit.
+fn time(key: &str, text: &str, want: &str) -> Result<Duration, String> {
+    let wrong = || format!("{key}: {:?} is no time; give {want}", short(text));
+    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let number = text[..text.len() - unit.len()].parse();
+    match (number, unit) {
+        (Ok(number), "ms") => Ok(Duration::from_millis(number)),
+        (Ok(number), "s") => Ok(Duration::from_secs(number)),
+        _ => Err(wrong()),
     }
 }
 
@@ -397,6 +447,88 @@ mod tests {
     }
 
     #[test]
+    fn leases_are_etcds_unless_a_policy_is_set() {
+        let text = |text: &str| Some(text.to_owned());
+        let read = |flag: Option<&str>, key: Option<&str>, ttl_max_s| {
+            let arguments = Arguments {
+                lease_orphan_grace: flag.map(str::to_owned),
+                ..listing()
+            };
+            let lease = Lease {
+                orphan_grace: key.map(str::to_owned),
+                silent_after: text("15s"),
+                ttl_max_s,
+            };
+            let file = File {
+                lease,
+                ..File::default()
+            };
+            Settings::merge(&arguments, file, "a").map(|settings| settings.leases)
+        };
+        let default = Settings::merge(&listing(), File::default(), "a").expect("good");
+        assert_eq!(default.leases, LeasePolicy::default());
+        let policy = |ms: Option<u64>, ttl_max_s| {
+            Ok(LeasePolicy {
+                orphan_grace: ms.map(Duration::from_millis),
+                silent_after: Duration::from_secs(15),
+                ttl_max_s,
+            })
+        };
+        let cases = [
+            ("off", Some("off"), Some("1s"), None, policy(None, None)),
+            (
+                "in the file",
+                None,
+                Some("1s"),
+                Some(10),
+                policy(Some(1_000), Some(10)),
+            ),
+            (
+                "a flag first",
+                Some("800ms"),
+                Some("5s"),
+                None,
+                policy(Some(800), None),
+            ),
+            (
+                "too short",
+                Some("799ms"),
+                None,
+                None,
+                Err("lease.orphan_grace: 799 ms is too short"),
+            ),
+            (
+                "no unit",
+                Some("1000"),
+                None,
+                None,
+                Err("lease.orphan_grace: \"1000\" is no time; give off"),
+            ),
+            ("no number", Some("s"), None, None, Err("lease.orphan_grace: ")),
+            (
+                "too large a number",
+                Some("99999999999999999999s"),
+                None,
+                None,
+                Err("lease.orphan_grace: "),
+            ),
+            (
+                "a cap below all",
+                None,
+                None,
+                Some(1),
+                Err("lease.ttl_max_s: 1 is out of range"),
+            ),
+        ];
+        for (name, flag, key, ttl_max_s, want) in cases {
+            match (read(flag, key, ttl_max_s), want) {
+                (Err(why), Err(want)) => assert!(why.starts_with(want), "{name}: {why}"),
+                (got, want) => assert_eq!(got, want.map_err(str::to_owned), "{name}"),
+            }
+        }
+    }
+
+    #[test]
     fn wrong_values_name_their_key() {
         let huge = "x".repeat(100_000);
         let text = |text: &str| Some(text.to_owned());
@@ -450,6 +582,13 @@ mod tests {
                     ..listing()
                 },
                 "session_grace_ms: ",
+            ),
+            (
+                Arguments {
+                    auto_compaction_retention: text("soon"),
+                    ..listing()
+                },
+                "auto_compaction_retention: \"soon\" is no time",
             ),
             (
                 Arguments {
