@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failover::Reign;
 use crate::leadership::Leadership;
-use crate::raft::types::{LeaderId, Raft, TypeConfig};
+use crate::raft::types::{Raft, TypeConfig};
 use crate::unavailable::Unavailable;
 
 /// While nobody leads, waiting reads look again at least this often.
@@ -134,7 +134,7 @@ impl BarrierTask {
             match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
                 // A round from before the reign's first entry was applied proves nothing: until then some answers of voters are
                 // given in their names (see [`crate::peer`]'s `granted`). That entry is applied by now, so once more is enough.
-                Ok(read) if serving != Some(reign_of(read.committed_leader_id())) => {}
+                Ok(read) if serving != Some(Reign::of(read.committed_leader_id())) => {}
                 // A read id is of the leader's own term: its first entry is part of it.
                 Ok(read) => {
                     return Ok(Passage {
@@ -165,12 +165,5 @@ impl BarrierTask {
                 }
             }
         }
-    }
-}
-
-fn reign_of(leader: &LeaderId) -> Reign {
-    Reign {
-        term: Term(leader.term),
-        leader: leader.node_id,
     }
 }

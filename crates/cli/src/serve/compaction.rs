@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use quorate::AutoCompaction;
 
+use super::value::{duration, short};
+
 /// Longest retention: a year.
 const RETENTION_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Shortest.
 const RETENTION_MIN: Duration = Duration::from_secs(1);
-/// Characters of a value that an error repeats at most.
-const SHOWN: usize = 40;
 
 /// What both settings mean together; nothing is compacted by itself unless there is a retention above 0.
 pub(super) fn parse(mode: Option<&str>, retention: Option<&str>) -> Result<Option<AutoCompaction>, String> {
     let text = retention.unwrap_or("0");
-    let wrong = |why: &str| {
-        let shown: String = text.chars().take(SHOWN).collect();
-        format!("auto_compaction_retention: {shown:?} {why}")
-    };
+    let wrong = |why: &str| format!("auto_compaction_retention: {:?} {why}", short(text));
     let number = text.parse::<u32>().ok();
     match mode.unwrap_or("periodic") {
         "periodic" => {
@@ -42,36 +39,11 @@ pub(super) fn parse(mode: Option<&str>, retention: Option<&str>) -> Result<Optio
             let keep = number.ok_or_else(|| wrong("is no number of revisions; give one as 1000"))?;
             Ok((keep > 0).then(|| AutoCompaction::Revisions { keep: keep.into() }))
         }
-        other => {
-            let shown: String = other.chars().take(SHOWN).collect();
-            Err(format!(
-                "auto_compaction_mode: {shown:?} is neither periodic nor revision"
-            ))
-        }
+        other => Err(format!(
+            "auto_compaction_mode: {:?} is neither periodic nor revision",
+            short(other)
+        )),
     }
-}
-
-/// A time as `1h30m`: whole numbers with h, m, s or ms behind each.
-fn duration(text: &str) -> Option<Duration> {
-    let mut all = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
-        let (number, behind) = rest.split_at(digits);
-        let letters = behind.find(|letter: char| letter.is_ascii_digit());
-        let (unit, next) = behind.split_at(letters.unwrap_or(behind.len()));
-        let ms = match unit {
-            "h" => 3_600_000,
-            "m" => 60_000,
-            "s" => 1_000,
-            "ms" => 1,
-            _ => return None,
-        };
-        let ms = number.parse::<u64>().ok()?.checked_mul(ms)?;
-        all = all.checked_add(Duration::from_millis(ms))?;
-        rest = next;
-    }
-    (!text.is_empty()).then_some(all)
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@
 mod arguments;
 mod compaction;
 mod file;
+mod leases;
 mod log;
 mod process;
 mod replicas;
 mod run;
 mod settings;
+mod value;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use file::COMMENTED;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use quorate::{AutoCompaction, Builder, Coordinator, LeasePolicy, Listed, Profile, SnapshotEvery, TlsFiles};
 
 use super::arguments::Arguments;
-use super::file::{File, Lease};
-use super::{compaction, replicas};
+use super::file::File;
+use super::value::short;
+use super::{compaction, leases, replicas};
 use crate::exit::Failure;
 
 /// Replicas that form a StatefulSet's group.
@@ -158,7 +159,7 @@ impl Settings {
                 1_000,
             )?,
             compaction,
-            leases: leases(arguments, file.lease)?,
+            leases: leases::policy(arguments, file.lease)?,
             snapshot,
             drain: ms("drain_ms", arguments.drain_ms, file.drain_ms, 5_000)?,
             log: flag(&arguments.log, file.log).unwrap_or_else(|| "info".to_owned()),
@@ -221,51 +222,11 @@ fn tls(
     }
 }
 
-/// The policy of etcd's leases.
-fn leases(arguments: &Arguments, file: Lease) -> Result<LeasePolicy, String> {
-    let default = LeasePolicy::default();
-    let given = |flag: &Option<String>, key: Option<String>| flag.clone().or(key);
-    let orphan_grace = match given(&arguments.lease_orphan_grace, file.orphan_grace).as_deref() {
-        None | Some("off") => None,
-        Some(text) => Some(time(
-            "lease.orphan_grace",
-            text,
-            "off, or a time such as 800ms or 1s",
-        )?),
-    };
-    let silent_after = match given(&arguments.lease_silent_after, file.silent_after) {
-        None => default.silent_after,
-        Some(text) => time("lease.silent_after", &text, "a time such as 10s")?,
-    };
-    let policy = LeasePolicy {
-        orphan_grace,
-        silent_after,
-        ttl_max_s: arguments.lease_ttl_max_s.or(file.ttl_max_s),
-    };
-    policy.checked().map_err(|error| error.to_string())
-}
-
-/// A whole number of milliseconds or seconds, with its unit.
-fn time(key: &str, text: &str, want: &str) -> Result<Duration, String> {
-    let wrong = || format!("{key}: {:?} is no time; give {want}", short(text));
-    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
-    let number = text[..text.len() - unit.len()].parse();
-    match (number, unit) {
-        (Ok(number), "ms") => Ok(Duration::from_millis(number)),
-        (Ok(number), "s") => Ok(Duration::from_secs(number)),
-        _ => Err(wrong()),
-    }
-}
-
 fn number(key: &str, given: Option<u64>, default: u64, min: u64, max: u64) -> Result<u64, String> {
     match given.unwrap_or(default) {
         number if (min..=max).contains(&number) => Ok(number),
         number => Err(format!("{key}: {number} is out of range; give {min} to {max}")),
     }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 /// The host's name up to the first dot.
@@ -442,88 +403,6 @@ mod tests {
             match want {
                 Ok(is_there) => assert_eq!(got, Ok(is_there), "{given:?}"),
                 Err(words) => assert!(got.expect_err(given).contains(words), "{given:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn leases_are_etcds_unless_a_policy_is_set() {
-        let text = |text: &str| Some(text.to_owned());
-        let read = |flag: Option<&str>, key: Option<&str>, ttl_max_s| {
-            let arguments = Arguments {
-                lease_orphan_grace: flag.map(str::to_owned),
-                ..listing()
-            };
-            let lease = Lease {
-                orphan_grace: key.map(str::to_owned),
-                silent_after: text("15s"),
-                ttl_max_s,
-            };
-            let file = File {
-                lease,
-                ..File::default()
-            };
-            Settings::merge(&arguments, file, "a").map(|settings| settings.leases)
-        };
-        let default = Settings::merge(&listing(), File::default(), "a").expect("good");
-        assert_eq!(default.leases, LeasePolicy::default());
-        let policy = |ms: Option<u64>, ttl_max_s| {
-            Ok(LeasePolicy {
-                orphan_grace: ms.map(Duration::from_millis),
-                silent_after: Duration::from_secs(15),
-                ttl_max_s,
-            })
-        };
-        let cases = [
-            ("off", Some("off"), Some("1s"), None, policy(None, None)),
-            (
-                "in the file",
-                None,
-                Some("1s"),
-                Some(10),
-                policy(Some(1_000), Some(10)),
-            ),
-            (
-                "a flag first",
-                Some("800ms"),
-                Some("5s"),
-                None,
-                policy(Some(800), None),
-            ),
-            (
-                "too short",
-                Some("799ms"),
-                None,
-                None,
-                Err("lease.orphan_grace: 799 ms is too short"),
-            ),
-            (
-                "no unit",
-                Some("1000"),
-                None,
-                None,
-                Err("lease.orphan_grace: \"1000\" is no time; give off"),
-            ),
-            ("no number", Some("s"), None, None, Err("lease.orphan_grace: ")),
-            (
-                "too large a number",
-                Some("99999999999999999999s"),
-                None,
-                None,
-                Err("lease.orphan_grace: "),
-            ),
-            (
-                "a cap below all",
-                None,
-                None,
-                Some(1),
-                Err("lease.ttl_max_s: 1 is out of range"),
-            ),
-        ];
-        for (name, flag, key, ttl_max_s, want) in cases {
-            match (read(flag, key, ttl_max_s), want) {
-                (Err(why), Err(want)) => assert!(why.starts_with(want), "{name}: {why}"),
-                (got, want) => assert_eq!(got, want.map_err(str::to_owned), "{name}"),
             }
         }
     }

@@ -18,7 +18,6 @@
 //! searched as ever.
 
 use openraft::raft::{AppendEntriesRequest, VoteRequest, VoteResponse};
-use quorate_types::Term;
 use tokio::sync::watch;
 
 use crate::failover::Reign;
@@ -54,18 +53,14 @@ impl Granted {
 
     /// Whether the reign that the vote was for has begun to serve, after which nothing is answered for the voter.
     pub(crate) fn is_over(&self, applied: &watch::Receiver<Option<Reign>>) -> bool {
-        let reign = Reign {
-            term: Term(self.to.term),
-            leader: self.to.node_id,
-        };
-        *applied.borrow() >= Some(reign)
+        *applied.borrow() >= Some(Reign::of(&self.to))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use openraft::EntryPayload;
-    use quorate_types::NodeId;
+    use quorate_types::{NodeId, Term};
 
     use super::*;
     use crate::raft::types::{Entry, Vote};
@@ -182,13 +177,7 @@ mod tests {
             to: leader(7, 3),
             last: LogId::new(leader(6, 1), 90),
         };
-        let reign = |term, node| {
-            let of = leader(term, node);
-            Some(Reign {
-                term: Term(of.term),
-                leader: of.node_id,
-            })
-        };
+        let reign = |term, node| Some(Reign::of(&leader(term, node)));
         let cases = [
             (None, false),
             (reign(6, 1), false),
