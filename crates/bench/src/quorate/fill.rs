@@ -21,10 +21,9 @@ const BALLAST_DATABASE: &str = "ballast";
 const SMALL_UNDER_WAY: usize = 512;
 /// Large writes under way: far below the bytes that a replica takes in flight.
 const LARGE_UNDER_WAY: usize = 16;
-/// Properties of a collection of ballast, each as long as it may be.
-const BALLAST_PROPERTIES: usize = PROPERTIES_MAX;
-/// Bytes of values in such a collection.
-const BALLAST_BYTES: u64 = (BALLAST_PROPERTIES * PROPERTY_VALUE_BYTES_MAX) as u64;
+/// Bytes of values in one collection of ballast after the other: 1 property to as many as there may be, each as long as it may
+/// be, so that no size of a block decides how much memory a gigabyte takes.
+const VALUE_BYTES: u64 = PROPERTY_VALUE_BYTES_MAX as u64;
 
 /// Creates `objects` objects: half of them collections, the other half their default partitions.
 pub(crate) async fn objects(group: &Group, objects: u64, progress: &Progress) -> Result<(), BenchError> {
@@ -46,7 +45,7 @@ pub(crate) async fn objects(group: &Group, objects: u64, progress: &Progress) ->
 pub(crate) async fn ballast(group: &Group, megabytes: u64, progress: &Progress) -> Result<(), BenchError> {
     let collections = ballast_collections(megabytes);
     let share = Share::new(progress, "loading ballast, MB", megabytes);
-    let shown = |done: u64| share.show(done * BALLAST_BYTES / (1 << 20));
+    let shown = |done: u64| share.show(megabytes * done / collections);
     fill(
         group.control(),
         BALLAST_DATABASE,
@@ -58,8 +57,19 @@ pub(crate) async fn ballast(group: &Group, megabytes: u64, progress: &Progress) 
     .await
 }
 
+/// Properties of a collection of ballast.
+fn properties_of(number: u64) -> u64 {
+    1 + number % PROPERTIES_MAX as u64
+}
+
+/// How many collections have so much in their values.
 fn ballast_collections(megabytes: u64) -> u64 {
-    (megabytes << 20).div_ceil(BALLAST_BYTES)
+    let (mut bytes, mut collections) = (0, 0);
+    while bytes < megabytes << 20 {
+        bytes += properties_of(collections) * VALUE_BYTES;
+        collections += 1;
+    }
+    collections
 }
 
 /// A collection as small ones are: a key and a vector.
@@ -87,14 +97,14 @@ pub(super) fn small_collection(database: &str, name: String) -> v1::CreateCollec
     }
 }
 
-/// A collection that holds [`BALLAST_BYTES`]. No two values are alike, so that nothing can share or fold them.
+/// A collection of ballast. No two values are alike, so that nothing can share or fold them.
 fn large_collection(number: u64) -> v1::CreateCollectionRequest {
-    let value = |property: usize| {
+    let value = |property: u64| {
         let mut value = format!("{number:016x}{property:04x}");
         value.extend((value.len()..PROPERTY_VALUE_BYTES_MAX).map(|_| '.'));
         value
     };
-    let properties: BTreeMap<String, String> = (0..BALLAST_PROPERTIES)
+    let properties: BTreeMap<String, String> = (0..properties_of(number))
         .map(|property| (format!("ballast.{property}"), value(property)))
         .collect();
     v1::CreateCollectionRequest {
@@ -155,13 +165,16 @@ mod tests {
 
     #[test]
     fn ballast_is_what_it_says() {
-        for (megabytes, collections) in [(0, 0), (1, 4), (1_024, 4_096)] {
+        for (megabytes, collections) in [(0, 0), (1, 23), (1_024, 8_075)] {
             assert_eq!(ballast_collections(megabytes), collections);
         }
-        let one = large_collection(1);
-        assert!(one.encoded_len() as u64 >= BALLAST_BYTES && one.encoded_len() < COMMAND_BYTES_MAX);
-        let two = large_collection(2);
-        let values: BTreeSet<&String> = one.properties.values().chain(two.properties.values()).collect();
-        assert_eq!(values.len(), 2 * BALLAST_PROPERTIES);
+        let mut values: BTreeSet<String> = BTreeSet::new();
+        for number in [0, 1, 63, 64] {
+            let one = large_collection(number);
+            let bytes = properties_of(number) * VALUE_BYTES;
+            assert!(one.encoded_len() as u64 >= bytes && one.encoded_len() < COMMAND_BYTES_MAX);
+            values.extend(one.properties.into_values());
+        }
+        assert_eq!(values.len(), 1 + 2 + PROPERTIES_MAX + 1);
     }
 }
