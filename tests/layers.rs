@@ -84,6 +84,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("bincode", &["quorate-format"]),
     ("clap", &["quorate-cli"]),
     ("rustls", &["quorate-tls"]),
+    ("ring", &["quorate-etcd"]),
     ("tokio-rustls", &["quorate-tls"]),
 ];
 

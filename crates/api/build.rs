@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Keys and values go from the request into the state and from there into answers, uncopied.
         .bytes(".etcdserverpb")
         .bytes(".mvccpb")
+        .bytes(".authpb")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -11,6 +11,8 @@
 //! every Range key: "a"                the same at each replica; they must say the same
 //! gone Range key: "a"                 again and again until it finds nothing; the last answer counts
 //! let L = LeaseGrant TTL: 60          keeps the answer's ID as $L, which stands for it from then on ($L.hex: in hexadecimal)
+//! token T = Authenticate name: "a"   keeps the answer's token as T
+//! as T Put key: "a"                  any of these with that token; a name that is none is sent as it is
 //! open w Watch create_request {...}   begins a stream and sends a first message
 //! send w cancel_request {...}         sends another
 //! take w 3                            waits for three things: events, or answers that are none
@@ -30,6 +32,8 @@ pub(crate) struct Step {
     /// Where it stands.
     pub(crate) line: usize,
     pub(crate) act: Act,
+    /// The name of the token that is sent with it.
+    pub(crate) token: Option<String>,
 }
 
 /// See the module.
@@ -41,6 +45,11 @@ pub(crate) enum Act {
         how: How,
     },
     Let {
+        name: String,
+        method: String,
+        message: String,
+    },
+    Token {
         name: String,
         method: String,
         message: String,
@@ -122,6 +131,13 @@ pub(crate) fn call(text: String) -> Result<Step, String> {
 
 fn step(line: usize, text: &str, input: String) -> Result<Step, String> {
     let (word, rest) = split(text);
+    if word == "as" {
+        let (token, rest) = split(rest);
+        let token = Some(token.to_owned());
+        let text = text.to_owned();
+        let same = step(line, rest, input)?;
+        return Ok(Step { text, token, ..same });
+    }
     let act = match word {
         "ctl" => Act::Ctl {
             arguments: words(rest)?,
@@ -167,6 +183,16 @@ fn step(line: usize, text: &str, input: String) -> Result<Step, String> {
                 message,
             }
         }
+        "token" => {
+            let (name, rest) = rest.split_once(" = ").ok_or("token NAME = CALL")?;
+            let (method, message) = known(rest)?;
+            let name = name.to_owned();
+            Act::Token {
+                name,
+                method,
+                message,
+            }
+        }
         "every" | "gone" => {
             let (method, message) = known(rest)?;
             let how = if word == "every" {
@@ -183,7 +209,13 @@ fn step(line: usize, text: &str, input: String) -> Result<Step, String> {
         }
     };
     let text = text.to_owned();
-    Ok(Step { text, line, act })
+    let token = None;
+    Ok(Step {
+        text,
+        line,
+        act,
+        token,
+    })
 }
 
 fn split(text: &str) -> (&str, &str) {

@@ -5,7 +5,7 @@
 //! proposed. Left out on purpose: what a transaction does (`quorate-machine`), consensus and forwarding
 //! (`quorate-replica`), listeners and TLS (`quorate-server`, `quorate-tls`).
 //!
-//! Where things are: `kv`, `watch`, `lease`, `cluster` and `maintenance` are the services, `convert` takes messages apart and puts
+//! Where things are: `kv`, `watch`, `lease`, `auth`, `cluster` and `maintenance` are the services, `convert` takes messages apart and puts
 //! them together, `error` is the one table of errors, `node` and `group` are what the services need of a replica, `deadline`
 //! says how long a call is held.
 //!
@@ -43,7 +43,19 @@
 //! - `Snapshot` is a backup of Quorate's, of everything acknowledged before, behind which zeros and a SHA-256 stand as
 //!   etcdctl wants it; `quorate snapshot` inspects and restores the file, `etcdutl` does not. Without a leader there is none.
 //! - `Downgrade` goes nowhere.
+//! - A token is signed and says whose it is, so that every replica knows every token; etcd's members remember theirs, and forget
+//!   them when they end. It is good for five minutes from when it was given and from each use at the same replica, as in etcd. It
+//!   outlives changes of roles and permissions, which count at once, and not its user's password.
+//! - What is permitted is what stands where a call is decided, so "revision of auth store is old" is hardly ever said: a write
+//!   whose user was changed while it was under way is judged again, and refused only when it has to be.
+//! - What later releases of etcd 3.5 check, and 3.5.1 does not, is checked: nested transactions, what puts of a transaction read
+//!   and the leases they name, keys of leases, `Compact`, `MemberList`, `Status`, `Alarm`, `MoveLeader`, `Downgrade`; a watch to the
+//!   end of all keys takes the permission for all of them; a permission is on a range.
+//! - A permission that is granted again on the same range takes the place of the first one; etcd may keep both.
+//! - Passwords are kept as PBKDF2 makes them, not as bcrypt does, so a ready-made hash is not taken. Users, roles, permissions
+//!   and names are bounded. The common name of a client's certificate is not taken for a user, and there are no JSON web tokens.
 
+mod auth;
 mod cluster;
 mod convert;
 mod deadline;
@@ -63,6 +75,7 @@ pub use group::{Group, Progress, Roster, StateFile};
 pub use node::{Node, Stamp};
 
 use axum::body::Body;
+use quorate_api::etcdserverpb::auth_server::AuthServer;
 use quorate_api::etcdserverpb::cluster_server::ClusterServer;
 use quorate_api::etcdserverpb::kv_server::KvServer;
 use quorate_api::etcdserverpb::lease_server::LeaseServer;
@@ -77,18 +90,23 @@ use tower::util::MapResponseLayer;
 /// lean on, which are left to `tasks`. Must be called in a tokio runtime.
 pub fn routes<N: Group>(node: N, scheme: Scheme, ending: &CancellationToken, tasks: &TaskTracker) -> Routes {
     let bytes_max = limits::MESSAGE_BYTES_MAX;
-    let watch = watch::Watch::new(node.clone(), ending.clone());
+    let guard = auth::Guard::new();
+    let watch = watch::Watch::new(node.clone(), guard.clone(), ending.clone());
     tasks.spawn(watch.work());
     let lease = lease::Lease {
         node: node.clone(),
+        guard: guard.clone(),
         ending: ending.clone(),
     };
     let cluster = cluster::Cluster {
         node: node.clone(),
+        guard: guard.clone(),
         scheme,
     };
-    let maintenance = maintenance::Maintenance::new(node.clone());
-    let routes = Routes::new(KvServer::new(kv::Kv(node)).max_decoding_message_size(bytes_max))
+    let maintenance = maintenance::Maintenance::new(node.clone(), guard.clone());
+    let auth = auth::Auth::new(node.clone(), guard.clone(), tasks.clone());
+    let routes = Routes::new(KvServer::new(kv::Kv(node, guard)).max_decoding_message_size(bytes_max))
+        .add_service(AuthServer::new(auth).max_decoding_message_size(bytes_max))
         .add_service(WatchServer::new(watch).max_decoding_message_size(bytes_max))
         .add_service(LeaseServer::new(lease).max_decoding_message_size(bytes_max))
         .add_service(ClusterServer::new(cluster).max_decoding_message_size(bytes_max))

@@ -74,6 +74,11 @@ impl<'a> Txn<'a> {
         next
     }
 
+    /// etcd's keys, to be read.
+    pub(crate) fn user_now(&self) -> &User {
+        self.user.as_ref().unwrap_or(self.user_before)
+    }
+
     /// etcd's keys, to be read and changed: the changes are of one revision.
     pub(crate) fn user(&mut self) -> &mut User {
         self.user.get_or_insert_with(|| self.user_before.clone())

@@ -6,13 +6,16 @@
 //! client's own flow control slows it down.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, stream};
 use quorate_api::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
+use quorate_replica::machine::KvNeed;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::auth::{Credentials, Guard};
 use crate::convert::lease as convert;
 use crate::limits::KEEPALIVES_IN_FLIGHT_MAX;
 use crate::node::Node;
@@ -21,15 +24,23 @@ use crate::{deadline, error};
 /// The answers.
 pub(crate) type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
 
+/// Who keeps leases, and with whose help.
+pub(crate) struct Keeper<N> {
+    pub(crate) node: N,
+    pub(crate) guard: Guard,
+    pub(crate) shown: Credentials,
+}
+
 /// Answers `requests` until they end, one of them fails, or `ending`.
-pub(super) fn answers<N, R>(node: N, requests: R, ending: CancellationToken) -> KeepAlives
+pub(crate) fn answers<N, R>(keeper: Keeper<N>, requests: R, ending: CancellationToken) -> KeepAlives
 where
     N: Node,
     R: Stream<Item = Result<LeaseKeepAliveRequest, Status>> + Send + 'static,
 {
+    let keeper = Arc::new(keeper);
     let renewals = requests.map(move |request| {
-        let node = node.clone();
-        async move { renew(&node, request?).await }
+        let keeper = Arc::clone(&keeper);
+        async move { keeper.renew(request?).await }
     });
     let answers = Box::pin(renewals.buffered(KEEPALIVES_IN_FLIGHT_MAX));
     Box::pin(stream::unfold(Some((answers, ending)), |state| async move {
@@ -45,13 +56,18 @@ where
     }))
 }
 
-async fn renew<N: Node>(node: &N, request: LeaseKeepAliveRequest) -> Result<LeaseKeepAliveResponse, Status> {
-    let lease = request.id;
-    let deadline = Instant::now() + deadline::PATIENCE_MAX;
-    let time = node.renew_lease(lease, deadline).await;
-    let time = time.map_err(|unavailable| error::unavailable(&unavailable))?;
-    let image = node.read_stale();
-    let image = image.map_err(|unavailable| error::unavailable(&unavailable))?;
-    let header = node.stamp().header(image.kv_revision());
-    Ok(convert::kept(header, lease, time))
+impl<N: Node> Keeper<N> {
+    async fn renew(&self, request: LeaseKeepAliveRequest) -> Result<LeaseKeepAliveResponse, Status> {
+        let Self { node, guard, shown } = self;
+        let lease = request.id;
+        let deadline = Instant::now() + deadline::PATIENCE_MAX;
+        let required = guard.require(node, shown, &KvNeed::WriteLease(lease), deadline);
+        required.await.map_err(error::denied)?;
+        let time = node.renew_lease(lease, deadline).await;
+        let time = time.map_err(|unavailable| error::unavailable(&unavailable))?;
+        let image = node.read_stale();
+        let image = image.map_err(|unavailable| error::unavailable(&unavailable))?;
+        let header = node.stamp().header(image.kv_revision());
+        Ok(convert::kept(header, lease, time))
+    }
 }

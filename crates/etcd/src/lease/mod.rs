@@ -4,7 +4,7 @@
 //! there is told by a time to live of 0 or -1, as in etcd, not by an error; every replica answers for the leader. Left out
 //! on purpose: how a lease's clock runs, which is the leader's business.
 
-mod keep_alive;
+pub(crate) mod keep_alive;
 #[cfg(test)]
 mod tests;
 
@@ -14,20 +14,22 @@ use quorate_api::etcdserverpb::{
     LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use quorate_host::entropy;
-use quorate_replica::machine::{Command, Reply};
+use quorate_replica::machine::{Command, KvNeed, Reply};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::{Credentials, Guard};
 use crate::convert::lease as convert;
-use crate::node::{Node, decide};
+use crate::node::Node;
 use crate::{deadline, error};
-use keep_alive::KeepAlives;
+use keep_alive::{KeepAlives, Keeper};
 
 /// What a call ends with.
 type Answer<T> = Result<Response<T>, Status>;
 
 pub(crate) struct Lease<N> {
     pub(crate) node: N,
+    pub(crate) guard: Guard,
     /// Streams end, so that they go on elsewhere.
     pub(crate) ending: CancellationToken,
 }
@@ -38,9 +40,10 @@ impl<N: Node> lease_server::Lease for Lease<N> {
 
     async fn lease_grant(&self, request: Request<LeaseGrantRequest>) -> Answer<LeaseGrantResponse> {
         let deadline = deadline::of(request.metadata());
+        let shown = Credentials::of(request.metadata());
         let (lease, ttl_s, command) =
             convert::grant(request.get_ref(), entropy::random_u64()).map_err(error::invalid)?;
-        match decide(&self.node, command, deadline).await? {
+        match self.guard.decide(&self.node, &shown, command, deadline).await? {
             Reply::KvLeaseGranted { revision } => {
                 let header = self.node.stamp().header(revision);
                 Ok(Response::new(convert::granted(header, lease, ttl_s)))
@@ -51,8 +54,11 @@ impl<N: Node> lease_server::Lease for Lease<N> {
 
     async fn lease_revoke(&self, request: Request<LeaseRevokeRequest>) -> Answer<LeaseRevokeResponse> {
         let deadline = deadline::of(request.metadata());
-        let lease = request.into_inner().id;
-        match decide(&self.node, Command::RevokeKvLease { lease }, deadline).await? {
+        let shown = Credentials::of(request.metadata());
+        let command = Command::RevokeKvLease {
+            lease: request.into_inner().id,
+        };
+        match self.guard.decide(&self.node, &shown, command, deadline).await? {
             Reply::KvLeaseRevoked { revision } => {
                 let header = self.node.stamp().header(revision);
                 Ok(Response::new(convert::revoked(header)))
@@ -65,23 +71,36 @@ impl<N: Node> lease_server::Lease for Lease<N> {
         &self,
         request: Request<Streaming<LeaseKeepAliveRequest>>,
     ) -> Answer<KeepAlives> {
-        let (node, ending) = (self.node.clone(), self.ending.clone());
-        Ok(Response::new(keep_alive::answers(
-            node,
-            request.into_inner(),
-            ending,
-        )))
+        let keeper = Keeper {
+            node: self.node.clone(),
+            guard: self.guard.clone(),
+            shown: Credentials::of(request.metadata()),
+        };
+        let answers = keep_alive::answers(keeper, request.into_inner(), self.ending.clone());
+        Ok(Response::new(answers))
     }
 
     async fn lease_time_to_live(
         &self,
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Answer<LeaseTimeToLiveResponse> {
+        let shown = Credentials::of(request.metadata());
         let (deadline, request) = (deadline::of(request.metadata()), request.into_inner());
         let lease = request.id;
+        let need = match request.keys {
+            true => KvNeed::ReadLease(lease),
+            false => KvNeed::Known,
+        };
+        let required = self.guard.require(&self.node, &shown, &need, deadline);
+        required.await.map_err(error::denied)?;
         let unavailable = |unavailable| error::unavailable(&unavailable);
         let time = self.node.lease_time(lease, deadline).await.map_err(unavailable)?;
         let image = self.node.read(deadline).await.map_err(unavailable)?;
+        // Again, on the state that says which keys there are.
+        let image = self
+            .guard
+            .read(&self.node, image, &shown, &need, deadline)
+            .await?;
         let keys = match time.is_some() && request.keys {
             true => image.kv_lease_keys(lease).cloned().collect(),
             false => Vec::new(),
@@ -92,8 +111,14 @@ impl<N: Node> lease_server::Lease for Lease<N> {
 
     async fn lease_leases(&self, request: Request<LeaseLeasesRequest>) -> Answer<LeaseLeasesResponse> {
         let deadline = deadline::of(request.metadata());
+        let shown = Credentials::of(request.metadata());
         let image = self.node.read(deadline).await;
         let image = image.map_err(|unavailable| error::unavailable(&unavailable))?;
+        let need = KvNeed::ReadLeases;
+        let image = self
+            .guard
+            .read(&self.node, image, &shown, &need, deadline)
+            .await?;
         let header = self.node.stamp().header(image.kv_revision());
         Ok(Response::new(convert::leases(header, &image.kv_leases())))
     }

@@ -14,6 +14,7 @@ use crate::testing::{Memory, get_request, put_request};
 fn service() -> Lease<Memory> {
     Lease {
         node: Memory::new(),
+        guard: Guard::new(),
         ending: CancellationToken::new(),
     }
 }
@@ -47,7 +48,7 @@ fn told<T>(answer: Answer<T>) -> (Code, String) {
 #[tokio::test]
 async fn keys_go_with_their_lease() {
     let lease = service();
-    let kv = Kv(lease.node.clone());
+    let kv = Kv(lease.node.clone(), Guard::new());
     let granted = grant(&lease, 7).await.expect("a grant").into_inner();
     assert_eq!((granted.id, granted.ttl), (7, 60));
     put(&kv, "b", 7).await;

@@ -20,6 +20,8 @@ pub enum Part {
     Watch,
     /// Members and maintenance.
     Cluster,
+    /// Users, roles, permissions.
+    Auth,
 }
 
 /// Calls and what they were answered, in the words of their `Debug`; an error is its code and its text.
