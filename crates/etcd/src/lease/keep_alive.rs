@@ -61,7 +61,8 @@ impl<N: Node> Keeper<N> {
         let Self { node, guard, shown } = self;
         let lease = request.id;
         let deadline = Instant::now() + deadline::PATIENCE_MAX;
-        let required = guard.require(node, shown, &KvNeed::WriteLease(lease), deadline);
+        let need = KvNeed::WriteLease(lease);
+        let required = guard.require(node, shown, &need, deadline);
         required.await.map_err(error::denied)?;
         let time = node.renew_lease(lease, deadline).await;
         let time = time.map_err(|unavailable| error::unavailable(&unavailable))?;

@@ -19,6 +19,14 @@ fn service() -> Lease<Memory> {
     }
 }
 
+fn keeper(lease: &Lease<Memory>) -> Keeper<Memory> {
+    Keeper {
+        node: lease.node.clone(),
+        guard: Guard::new(),
+        shown: Credentials::default(),
+    }
+}
+
 async fn grant(lease: &Lease<Memory>, id: i64) -> Answer<LeaseGrantResponse> {
     let request = LeaseGrantRequest { id, ttl: 60 };
     lease.lease_grant(Request::new(request)).await
@@ -107,7 +115,7 @@ fn asked(ids: &[i64]) -> impl stream::Stream<Item = Result<LeaseKeepAliveRequest
 async fn keepalives_are_answered_in_their_order_and_unknown_leases_have_no_time() {
     let lease = service();
     grant(&lease, 7).await.expect("a grant");
-    let answers = keep_alive::answers(lease.node.clone(), asked(&[7, 8, 7]), lease.ending.clone());
+    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 8, 7]), lease.ending.clone());
     let answers: Vec<_> = answers.map(|answer| answer.expect("an answer")).collect().await;
     let said: Vec<_> = answers.iter().map(|answer| (answer.id, answer.ttl)).collect();
     assert_eq!(said, [(7, 60), (8, 0), (7, 60)]);
@@ -120,7 +128,7 @@ async fn a_stream_ends_with_its_first_error_and_when_the_server_stops() {
     grant(&lease, 7).await.expect("a grant");
     let (term, leader) = (Term(3), None);
     lease.node.breaks(Unavailable::NotLeader { term, leader });
-    let answers = keep_alive::answers(lease.node.clone(), asked(&[7, 7]), lease.ending.clone());
+    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 7]), lease.ending.clone());
     let answers: Vec<_> = answers.collect().await;
     assert_eq!(answers.len(), 1);
     let status = answers[0].as_ref().expect_err("no leader");
@@ -131,7 +139,7 @@ async fn a_stream_ends_with_its_first_error_and_when_the_server_stops() {
 
     let lease = service();
     let silent = stream::pending::<Result<LeaseKeepAliveRequest, Status>>();
-    let answers = keep_alive::answers(lease.node.clone(), silent, lease.ending.clone());
+    let answers = keep_alive::answers(keeper(&lease), silent, lease.ending.clone());
     lease.ending.cancel();
     let answers: Vec<_> = answers.collect().await;
     let status = answers[0].as_ref().expect_err("stopped");

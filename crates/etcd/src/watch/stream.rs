@@ -129,7 +129,7 @@ where
             Happened::Asked(Some(Err(broken))) => return Err(error::unread(broken)),
             Happened::Asked(Some(Ok(request))) => match request.request_union {
                 Some(RequestUnion::CreateRequest(create)) => {
-                    let permitted = self.permitted(&create).await;
+                    let permitted = self.who().permitted(&create).await;
                     self.create(&create, permitted)?;
                 }
                 Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id)?,
@@ -184,26 +184,13 @@ where
         }
     }
 
-    /// Whether whoever has opened the stream may read what a watch is on.
-    async fn permitted(&self, request: &WatchCreateRequest) -> Result<(), NoWatch> {
+    /// Who has opened the stream; `None` while that does not matter.
+    fn who(&self) -> Who<N> {
         let Surroundings {
             node, guard, shown, ..
         } = &self.around;
-        if !node.auth_is_on() {
-            return Ok(());
-        }
-        let first = Bytes::from_static(&[0]);
-        let need = KvNeed::Read {
-            key: if request.key.is_empty() {
-                &first
-            } else {
-                &request.key
-            },
-            range_end: &request.range_end,
-        };
-        let deadline = Instant::now() + PATIENCE_MAX;
-        let required = guard.require(node, shown, &need, deadline).await;
-        required.map_err(NoWatch::Denied)
+        let is_asked = node.auth_is_on();
+        Who(is_asked.then(|| (node.clone(), guard.clone(), shown.clone())))
     }
 
     fn create(&mut self, request: &WatchCreateRequest, permitted: Result<(), NoWatch>) -> Result<(), Status> {
@@ -341,6 +328,29 @@ where
     fn image(&self) -> Result<Image, Status> {
         let image = self.around.node.read_stale();
         image.map_err(|unavailable| error::unavailable(&unavailable))
+    }
+}
+
+/// See [`WatchStream::who`].
+struct Who<N>(Option<(N, Guard, Credentials)>);
+
+impl<N: Node> Who<N> {
+    /// Whether it may read what a watch is on.
+    async fn permitted(self, request: &WatchCreateRequest) -> Result<(), NoWatch> {
+        let Some((node, guard, shown)) = self.0 else {
+            return Ok(());
+        };
+        let first = Bytes::from_static(&[0]);
+        let need = KvNeed::Read {
+            key: match request.key.is_empty() {
+                true => &first,
+                false => &request.key,
+            },
+            range_end: &request.range_end,
+        };
+        let deadline = Instant::now() + PATIENCE_MAX;
+        let required = guard.require(&node, &shown, &need, deadline).await;
+        required.map_err(NoWatch::Denied)
     }
 }
 
