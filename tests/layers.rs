@@ -45,6 +45,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["quorate-types", "quorate-host", "quorate-client", "quorate-local"],
     ),
     (
+        "quorate-bench-etcd",
+        &["quorate-api", "quorate-bench", "quorate-local"],
+    ),
+    (
         "quorate",
         &[
             "quorate-types",
@@ -82,7 +86,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("raft-log", &["quorate-store"]),
     ("openraft", &["quorate-replica"]),
     ("bincode", &["quorate-format"]),
-    ("clap", &["quorate-cli"]),
+    ("clap", &["quorate-cli", "quorate-bench-etcd"]),
     ("rustls", &["quorate-tls"]),
     ("ring", &["quorate-etcd"]),
     ("tokio-rustls", &["quorate-tls"]),

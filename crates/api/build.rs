@@ -19,7 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .iter()
         .map(|name| format!("quorate/v1/{name}.proto"))
         .collect();
-    files.push("etcd/rpc.proto".to_owned());
+    for name in ["rpc", "v3lock", "v3election"] {
+        files.push(format!("etcd/{name}.proto"));
+    }
     files.push("google/rpc/status.proto".to_owned());
     let descriptors = protox::compile(&files, [&protos])?;
 
@@ -31,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".etcdserverpb")
         .bytes(".mvccpb")
         .bytes(".authpb")
+        .bytes(".v3lockpb")
+        .bytes(".v3electionpb")
         .compile_fds(descriptors)?;
     Ok(())
 }

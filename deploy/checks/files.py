@@ -14,6 +14,10 @@ from compose_spec.models import ComposeSpecification
 from report import find
 
 COMPOSE = Path("deploy/compose.yaml")
+COMPOSE_MILVUS = Path("deploy/milvus/compose.yaml")
+VALUES = Path("deploy/milvus/values.yaml")
+# The one that README.md takes for its example.
+NAMESPACE = "coordinator"
 UNIT = Path("deploy/systemd/quorate.service")
 PROMETHEUS = Path("deploy/prometheus")
 DASHBOARD = Path("deploy/grafana/quorate.json")
@@ -21,34 +25,57 @@ METRIC = re.compile(r"\bquorate_[a-z0-9_]+")
 
 
 def compose(report):
-    """Checks the compose file; returns the environment of each service, and its health check."""
+    """Checks the compose files; returns the environment of each service, that with Milvus' file laid over it, and the health
+    check."""
     services = yaml.safe_load(COMPOSE.read_text())["services"]
+    laid = yaml.safe_load(COMPOSE_MILVUS.read_text())["services"]
     docker = find("docker")
-    if docker and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0:
-        if report.run("compose", [docker, "compose", "-f", str(COMPOSE), "config", "--quiet"]) is not None:
-            report.say("compose.yaml is good by docker compose")
-    else:
-        schema(report)
+    by_docker = docker and subprocess.run([docker, "compose", "version"], capture_output=True).returncode == 0
+    for files in ([COMPOSE], [COMPOSE, COMPOSE_MILVUS]):
+        if not by_docker:
+            schema(report, files[-1])
+            continue
+        flags = [part for file in files for part in ("-f", str(file))]
+        if report.run("compose", [docker, "compose", *flags, "config", "--quiet"]) is not None:
+            report.say(f"{files[-1]} is good by docker compose")
     for name, service in services.items():
         good = service["environment"]["QUORATE_NAME"] == name == service["hostname"]
         report.check(good, f"compose: the service {name} is called otherwise inside")
-    return {name: service["environment"] for name, service in services.items()}, services["a"]["healthcheck"]["test"]
+    environments = {name: service["environment"] for name, service in services.items()}
+    endpoints = ",".join(f"{name}:2379" for name in services)
+    milvus = laid.pop("milvus")
+    report.check(milvus["environment"]["ETCD_ENDPOINTS"] == endpoints, f"compose: Milvus' store is not {endpoints}")
+    report.check(set(milvus["depends_on"]) == set(services), "compose: Milvus does not wait for all replicas")
+    report.check(set(laid) == set(services), "compose: the files do not have the same replicas")
+    over = {name: {**environments[name], **service["environment"]} for name, service in laid.items()}
+    return environments, over, services["a"]["healthcheck"]["test"]
 
 
-def schema(report):
+def schema(report, file):
     """By the models that were generated from the compose specification; they ignore what they do not know, so what
     they lose is what nobody knows."""
-    given = yaml.safe_load(COMPOSE.read_text())
+    given = yaml.safe_load(file.read_text())
     try:
         model = ComposeSpecification.model_validate(given)
     except ValueError as error:
-        report.fail(f"compose: {error}")
+        report.fail(f"{file}: {error}")
         return
     read = model.model_dump(by_alias=True, mode="json", exclude_unset=True)
     for name, service in given["services"].items():
         unknown = set(service) - set(read["services"][name])
-        report.check(not unknown, f"compose: {name} has unknown keys {sorted(unknown)}")
-    report.say("compose.yaml is good by the compose specification's schema (docker compose is not here)")
+        report.check(not unknown, f"{file}: {name} has unknown keys {sorted(unknown)}")
+    report.say(f"{file} is good by the compose specification's schema (docker compose is not here)")
+
+
+def helm(report):
+    """Milvus' values name the replicas of the kustomization, in some namespace."""
+    values = yaml.safe_load(VALUES.read_text())
+    endpoints = values["externalEtcd"]["endpoints"]
+    wanted = [f"quorate-{number}.quorate-peers.{NAMESPACE}.svc:2379" for number in range(3)]
+    good = report.check(endpoints == wanted, f"{VALUES}: the endpoints are not {wanted}")
+    good &= report.check(not values["etcd"]["enabled"], f"{VALUES}: Milvus brings an etcd of its own")
+    if good:
+        report.say(f"{VALUES} names the replicas")
 
 
 def unit(report, binary):

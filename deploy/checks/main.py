@@ -13,7 +13,8 @@ def main(binary):
     report = Report()
     print("files")
     environments = kubernetes.check(report)
-    services, health = files.compose(report)
+    services, services_milvus, health = files.compose(report)
+    files.helm(report)
     files.unit(report, binary)
     files.dockerfiles(report)
     metrics = files.prometheus(report)
@@ -22,7 +23,9 @@ def main(binary):
         running.settings(report, binary, directory)
         for name, replicas in environments.items():
             running.pods(report, binary, name, replicas, directory)
-        running.group(report, binary, services, health, metrics, directory)
+        running.names(report, binary, [*services.values(), *services_milvus.values(), *sum(environments.values(), [])])
+        running.group(report, binary, "compose", services, health, metrics, directory)
+        running.group(report, binary, "compose with milvus", services_milvus, health, {}, directory)
     return report.end()
 
 

@@ -75,7 +75,7 @@ def settings(report, binary, directory):
     report.check(printed == commented, "`quorate config` prints something else than deploy/quorate.toml")
     # Every key, uncommented; the list of replicas and the domain of a StatefulSet, which exclude one another, in turns.
     # Without TLS: its keys name files that an operator brings, and the check reads them.
-    keys = re.sub(r"^#(?=[a-z_]+ = )", "", commented, flags=re.M)
+    keys = re.sub(r"^#(?=[a-z_.]+ = )", "", commented, flags=re.M)
     keys = re.sub(r"^tls_[a-z_]+ = .*$", "", keys, flags=re.M)
     listed = re.sub(r"^(peers_dns|group_size) = .*$", "", keys, flags=re.M)
     in_a_set = re.sub(r"^replicas = .*$", "", re.sub(r'^name = .*$', 'name = "quorate-0"', keys, flags=re.M), flags=re.M)
@@ -86,6 +86,16 @@ def settings(report, binary, directory):
         good &= report.run("quorate.toml", [binary, "config", "--check", str(path)]) is not None
     if good:
         report.say("quorate.toml is what the binary prints, and all its keys are good")
+
+
+def names(report, binary, environments):
+    """A variable that the binary does not know is ignored by it, so nobody else would notice."""
+    printed = subprocess.run([binary, "config"], capture_output=True, text=True).stdout
+    keys = re.findall(r"^#([a-z_.]+) = ", printed, flags=re.M)
+    known = {f"QUORATE_{key.upper().replace('.', '_')}" for key in keys}
+    given = {name for environment in environments for name in environment if name.startswith("QUORATE_")}
+    if report.check(given <= known, f"there are no such settings: {', '.join(sorted(given - known))}"):
+        report.say(f"all {len(given)} variables are settings")
 
 
 def pods(report, binary, name, environments, directory):
@@ -103,13 +113,15 @@ def pods(report, binary, name, environments, directory):
         report.say(f"{name}: its settings are accepted, /livez 200, waits for {len(others)} others; stopped in {took:.1f} s")
 
 
-def group(report, binary, environments, health, metrics, directory):
+def group(report, binary, what, environments, health, metrics, directory):
     """The compose file's replicas as processes: they form a group, are healthy, and have every metric that is used."""
+    directory = Path(directory) / what.replace(" ", "-")
+    directory.mkdir()
     net = network()
     addresses = {name: f"{net}.{n}" for n, name in enumerate(environments, start=1)}
     listed = ",".join(f"{name}={address}" for name, address in addresses.items())
     names = [entry.partition("=")[::2] for entry in environments["a"]["QUORATE_REPLICAS"].split(",")]
-    report.check(names == [(name, name) for name in environments], f"compose: its list is {names}")
+    report.check(names == [(name, name) for name in environments], f"{what}: its list is {names}")
     replicas = [
         Replica(binary, {**environment, "QUORATE_REPLICAS": listed}, addresses[name], directory)
         for name, environment in environments.items()
@@ -117,11 +129,11 @@ def group(report, binary, environments, health, metrics, directory):
     try:
         for replica in replicas:
             ready, said = replica.until("/readyz", lambda code, _: code == 200)
-            if not report.check(ready, f"compose: a replica is not ready: {said}"):
+            if not report.check(ready, f"{what}: a replica is not ready: {said}"):
                 return
         for replica in replicas:
             command = [part.replace("127.0.0.1", replica.address).replace("$$", "$") for part in health[1:]]
-            report.check(subprocess.run(command).returncode == 0, "compose: the health check of a ready replica fails")
+            report.check(subprocess.run(command).returncode == 0, f"{what}: the health check of a ready replica fails")
         have = set()
         for replica in replicas:
             have |= exposed(replica.get("/metrics")[1])
@@ -130,12 +142,12 @@ def group(report, binary, environments, health, metrics, directory):
             if report.check(not missing, f"{where}: no replica has the metrics {', '.join(missing)}"):
                 report.say(f"{where}: all {len(names)} metrics that it uses are there")
         unused = have.difference(*metrics.values())
-        if unused:
+        if metrics and unused:
             report.say(f"(neither the dashboard nor an alert uses {', '.join(sorted(unused))})")
     finally:
         ends = [replica.stop() for replica in replicas]
-    report.check(all(code == 0 for code, _ in ends), f"compose: SIGTERM ended replicas with {[code for code, _ in ends]}")
-    report.say(f"compose: three replicas formed a group, were healthy, stopped in {max(took for _, took in ends):.1f} s or less")
+    report.check(all(code == 0 for code, _ in ends), f"{what}: SIGTERM ended replicas with {[code for code, _ in ends]}")
+    report.say(f"{what}: three replicas formed a group, were healthy, stopped in {max(took for _, took in ends):.1f} s or less")
 
 
 def exposed(text):

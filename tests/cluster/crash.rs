@@ -4,7 +4,7 @@ use quorate_client::{SessionState, v1};
 use quorate_local::State;
 use std::time::Duration;
 
-use crate::support::{LONG, Running, ended};
+use crate::support::{LONG, PAUSE, PAUSE_LAN, Running, calm, ended};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_of_the_leader_loses_nothing_and_fails_no_call() {
@@ -24,26 +24,28 @@ async fn kill_9_of_the_leader_loses_nothing_and_fails_no_call() {
     cluster.verdict_without_failures(load).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_9_of_a_follower_is_not_noticed() {
-    let cluster = Running::start(3).await;
-    let load = cluster.load("follower").await;
-    load.progress(100, LONG).await.unwrap();
-    let before = cluster.ready(LONG).await.unwrap();
-    for follower in cluster.followers().await {
-        follower.kill().unwrap();
-        ended(follower).await;
+#[test]
+fn kill_9_of_a_follower_is_not_noticed() {
+    calm(PAUSE, async || {
+        let cluster = Running::start(3).await;
+        let load = cluster.load("follower").await;
         load.progress(100, LONG).await.unwrap();
-        follower.start().unwrap();
-        cluster.ready(LONG).await.unwrap();
-    }
-    let after = cluster.ready(LONG).await.unwrap();
-    assert_eq!(
-        (after.node, after.term),
-        (before.node, before.term),
-        "the leader leads on"
-    );
-    cluster.verdict_without_failures(load).await;
+        let before = cluster.ready(LONG).await.unwrap();
+        for follower in cluster.followers().await {
+            follower.kill().unwrap();
+            ended(follower).await;
+            load.progress(100, LONG).await.unwrap();
+            follower.start().unwrap();
+            cluster.ready(LONG).await.unwrap();
+        }
+        let after = cluster.ready(LONG).await.unwrap();
+        assert_eq!(
+            (after.node, after.term),
+            (before.node, before.term),
+            "the leader leads on"
+        );
+        cluster.verdict_without_failures(load).await;
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,25 +100,27 @@ async fn a_leader_that_hangs_is_replaced_and_wakes_up_harmless() {
     cluster.verdict_without_failures(load).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_that_hangs_is_not_noticed() {
-    let cluster = Running::with(3, |plan| plan.profile("lan")).await;
-    let load = cluster.load("hanging").await;
-    load.progress(100, LONG).await.unwrap();
-    let before = cluster.ready(LONG).await.unwrap();
-    let follower = cluster.followers().await[0];
-    follower.pause().unwrap();
-    load.progress(400, LONG).await.unwrap();
-    assert_eq!(follower.state(), State::Paused);
-    follower.resume().unwrap();
-    let after = cluster.ready(LONG).await.unwrap();
-    load.progress(50, LONG).await.unwrap();
-    assert_eq!(
-        (after.node, after.term),
-        (before.node, before.term),
-        "the leader leads on"
-    );
-    cluster.verdict_without_failures(load).await;
+#[test]
+fn a_follower_that_hangs_is_not_noticed() {
+    calm(PAUSE_LAN, async || {
+        let cluster = Running::with(3, |plan| plan.profile("lan")).await;
+        let load = cluster.load("hanging").await;
+        load.progress(100, LONG).await.unwrap();
+        let before = cluster.ready(LONG).await.unwrap();
+        let follower = cluster.followers().await[0];
+        follower.pause().unwrap();
+        load.progress(400, LONG).await.unwrap();
+        assert_eq!(follower.state(), State::Paused);
+        follower.resume().unwrap();
+        let after = cluster.ready(LONG).await.unwrap();
+        load.progress(50, LONG).await.unwrap();
+        assert_eq!(
+            (after.node, after.term),
+            (before.node, before.term),
+            "the leader leads on"
+        );
+        cluster.verdict_without_failures(load).await;
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

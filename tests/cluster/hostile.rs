@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{LONG, Running};
+use crate::support::{LONG, PAUSE, Running, calm};
 
 /// Connections that are held at each port without a whole message.
 const SLOW: usize = 20;
@@ -70,49 +70,51 @@ async fn send(address: &str, bytes: &[u8]) {
     let _ = timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_on_every_port_while_the_cluster_serves() {
-    let cluster = Running::start(3).await;
-    let before = cluster.ready(LONG).await.unwrap();
-    let load = cluster.load("hostile").await;
-    load.progress(100, LONG).await.unwrap();
+#[test]
+fn garbage_on_every_port_while_the_cluster_serves() {
+    calm(PAUSE, async || {
+        let cluster = Running::start(3).await;
+        let before = cluster.ready(LONG).await.unwrap();
+        let load = cluster.load("hostile").await;
+        load.progress(100, LONG).await.unwrap();
 
-    let mut slow = Vec::new();
-    for process in cluster.processes() {
-        for address in ports(process) {
-            for byte in 0..SLOW {
-                let mut stream = TcpStream::connect(&address).await.unwrap();
-                // Half a beginning, or nothing at all.
-                stream
-                    .write_all(&b"PRI * HTTP/2.0\r\n\r\nSM"[..byte])
-                    .await
-                    .unwrap();
-                slow.push(stream);
+        let mut slow = Vec::new();
+        for process in cluster.processes() {
+            for address in ports(process) {
+                for byte in 0..SLOW {
+                    let mut stream = TcpStream::connect(&address).await.unwrap();
+                    // Half a beginning, or nothing at all.
+                    stream
+                        .write_all(&b"PRI * HTTP/2.0\r\n\r\nSM"[..byte])
+                        .await
+                        .unwrap();
+                    slow.push(stream);
+                }
             }
         }
-    }
-    load.progress(100, LONG).await.unwrap();
-    let garbage = garbage();
-    for process in cluster.processes() {
-        for address in ports(process) {
-            let sent = garbage.iter().map(|bytes| send(&address, bytes));
-            futures_util::future::join_all(sent).await;
+        load.progress(100, LONG).await.unwrap();
+        let garbage = garbage();
+        for process in cluster.processes() {
+            for address in ports(process) {
+                let sent = garbage.iter().map(|bytes| send(&address, bytes));
+                futures_util::future::join_all(sent).await;
+            }
         }
-    }
-    load.progress(100, LONG).await.unwrap();
-    drop(slow);
-    for process in cluster.processes() {
-        assert_eq!(process.state(), State::Running, "{}", process.log_tail());
-        let log = std::fs::read_to_string(process.log_path()).unwrap();
-        assert!(!log.contains("panicked"), "{}", process.log_tail());
-    }
-    cluster.verdict_without_failures(load).await;
-    let after = cluster.ready(LONG).await.unwrap();
-    assert_eq!(
-        (after.node, after.term),
-        (before.node, before.term),
-        "nobody took it for a death"
-    );
+        load.progress(100, LONG).await.unwrap();
+        drop(slow);
+        for process in cluster.processes() {
+            assert_eq!(process.state(), State::Running, "{}", process.log_tail());
+            let log = std::fs::read_to_string(process.log_path()).unwrap();
+            assert!(!log.contains("panicked"), "{}", process.log_tail());
+        }
+        cluster.verdict_without_failures(load).await;
+        let after = cluster.ready(LONG).await.unwrap();
+        assert_eq!(
+            (after.node, after.term),
+            (before.node, before.term),
+            "nobody took it for a death"
+        );
+    });
 }
 
 /// The answer is no, by the one who checks the request or by the one who executes it.

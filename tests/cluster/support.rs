@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use quorate_api::etcdserverpb::lease_client::LeaseClient;
+use quorate_api::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest};
 use quorate_local::{Cluster, Plan, Process};
 use quorate_testkit::agree::agree;
+use quorate_testkit::calm::on_a_calm_machine;
 use quorate_testkit::load::{Load, Recorded, Shape};
 use quorate_types::NodeId;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tonic::Code;
+use tonic::transport::Endpoint;
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_quorate");
 /// Nothing here takes this long; a test that hangs should say so.
@@ -15,6 +20,23 @@ pub(crate) const LONG: Duration = Duration::from_secs(90);
 
 /// One cluster at a time: several of them on a small machine would take one another's slowness for faults.
 static TURN: Semaphore = Semaphore::const_new(1);
+
+/// Followers of the default profile wait for 250 ms at least.
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
+/// Those of the profile `lan` for 80 ms.
+pub(crate) const PAUSE_LAN: Duration = Duration::from_millis(60);
+
+/// Runs a test in which nobody may be deposed; again when it failed while the machine stood still for `pause`.
+pub(crate) fn calm(pause: Duration, test: impl AsyncFn()) {
+    on_a_calm_machine(pause, || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(test());
+    });
+}
 
 /// A cluster and its place; its files are kept when the test fails.
 pub(crate) struct Running {
@@ -145,4 +167,22 @@ pub(crate) async fn ended(process: &Process) {
     tokio::time::timeout(LONG, process.exited())
         .await
         .expect("it ends soon");
+}
+
+/// Waits until etcd's leases can be granted at `address`: the leader raises the feature level once it has heard of all replicas.
+pub(crate) async fn leases_are_served(address: &str) {
+    let channel = Endpoint::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect_lazy();
+    let mut leases = LeaseClient::new(channel);
+    let raised = async {
+        let id = i64::MAX;
+        while let Err(status) = leases.lease_grant(LeaseGrantRequest { ttl: 10, id }).await {
+            assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        leases.lease_revoke(LeaseRevokeRequest { id }).await.unwrap();
+    };
+    let raised = tokio::time::timeout(LONG, raised).await;
+    raised.expect("the feature level is raised");
 }

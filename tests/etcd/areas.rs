@@ -34,6 +34,8 @@ pub(crate) const AREAS: &[Area] = &[
     area("watch"),
     area("etcdctl_more"),
     area("cluster"),
+    area("lock"),
+    area("election"),
     area("auth"),
     area("auth_calls"),
 ];

@@ -25,6 +25,7 @@ mod known;
 mod message;
 mod random;
 mod raw;
+mod resets;
 mod run;
 mod script;
 mod servers;
@@ -82,7 +83,18 @@ fn main() -> ExitCode {
         let unbuilt = (!IS_BUILT).then(|| Obstacle::Missing(UNBUILT.to_owned()));
         let obstacle = obstacle(*waits_for).or(unbuilt);
         trials.push(trial((*name).to_owned(), obstacle, move |programs| {
-            blocking(async move { client::run(*part, &programs).await })
+            blocking(async move { Box::pin(client::run(*part, &programs)).await })
+        }));
+    }
+    let unbuilt = (!IS_BUILT).then(|| Obstacle::Missing(UNBUILT.to_owned()));
+    let keepers = [
+        ("resets_go", resets::Of::Go, None),
+        ("resets_rust", resets::Of::Rust, unbuilt),
+    ];
+    for (name, of, unbuilt) in keepers {
+        let obstacle = obstacle(None).or(unbuilt);
+        trials.push(trial(name.to_owned(), obstacle, move |programs| {
+            blocking(async move { resets::run(of, &programs).await })
         }));
     }
     for seed in seeds {

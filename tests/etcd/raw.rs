@@ -80,6 +80,8 @@ impl Raw {
             let message = unsent.recv().await?;
             Some((message, unsent))
         });
+        // A call that takes one message has it only when no further one can come.
+        let requests = method.is_client_streaming().then_some(requests);
         let opening = client.streaming(with(unsent, token)?, path, codec);
         let answers = timeout(PATIENCE, opening).await.unwrap_or_else(|_| Err(hung()))?;
         Ok(Stream {
@@ -126,7 +128,8 @@ fn of_status(path: &str, status: &Status) -> Vec<Line> {
 /// An open stream.
 pub(crate) struct Stream {
     method: MethodDescriptor,
-    requests: mpsc::Sender<DynamicMessage>,
+    /// `None` for a call that takes one message.
+    requests: Option<mpsc::Sender<DynamicMessage>>,
     answers: Streaming<DynamicMessage>,
     /// Things that came and were not taken.
     untaken: VecDeque<Thing>,
@@ -147,7 +150,10 @@ impl Stream {
             Ok(request) => request,
             Err(error) => return Answer::new(vec![Line::new("script", error)]),
         };
-        let _ = self.requests.send(request).await;
+        let Some(requests) = &self.requests else {
+            return Answer::new(vec![Line::new("script", "it takes one message")]);
+        };
+        let _ = requests.send(request).await;
         Answer::default()
     }
 

@@ -10,9 +10,13 @@
 //! Put key: "a" value: "1"             a call by its name, with its message in protobuf's text format
 //! every Range key: "a"                the same at each replica; they must say the same
 //! gone Range key: "a"                 again and again until it finds nothing; the last answer counts
-//! let L = LeaseGrant TTL: 60          keeps the answer's ID as $L, which stands for it from then on ($L.hex: in hexadecimal)
+//! there Range key: "a"               again and again until it finds something
+//! let L = LeaseGrant TTL: 60          keeps the answer's lease as $L, which stands for it from then on ($L.hex: in hexadecimal)
 //! token T = Authenticate name: "a"   keeps the answer's token as T
 //! as T Put key: "a"                  any of these with that token; a name that is none is sent as it is
+//! begin c Lock name: "l"              begins a call that may take long and goes on
+//! end c                              waits for its answer
+//! drop c                             goes away instead
 //! open w Watch create_request {...}   begins a stream and sends a first message
 //! send w cancel_request {...}         sends another
 //! take w 3                            waits for three things: events, or answers that are none
@@ -54,6 +58,17 @@ pub(crate) enum Act {
         method: String,
         message: String,
     },
+    Begin {
+        name: String,
+        method: String,
+        message: String,
+    },
+    End {
+        name: String,
+    },
+    Drop {
+        name: String,
+    },
     Open {
         stream: String,
         method: String,
@@ -89,6 +104,8 @@ pub(crate) enum How {
     Every,
     /// To the next, until it finds nothing.
     UntilGone,
+    /// To the next, until it finds something.
+    UntilThere,
 }
 
 impl Step {
@@ -193,12 +210,28 @@ fn step(line: usize, text: &str, input: String) -> Result<Step, String> {
                 message,
             }
         }
-        "every" | "gone" => {
+        "begin" => {
+            let (name, rest) = split(rest);
             let (method, message) = known(rest)?;
-            let how = if word == "every" {
-                How::Every
-            } else {
-                How::UntilGone
+            let name = name.to_owned();
+            Act::Begin {
+                name,
+                method,
+                message,
+            }
+        }
+        "end" => Act::End {
+            name: rest.to_owned(),
+        },
+        "drop" => Act::Drop {
+            name: rest.to_owned(),
+        },
+        "every" | "gone" | "there" => {
+            let (method, message) = known(rest)?;
+            let how = match word {
+                "every" => How::Every,
+                "gone" => How::UntilGone,
+                _ => How::UntilThere,
             };
             Act::Call { method, message, how }
         }

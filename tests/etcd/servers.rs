@@ -17,7 +17,7 @@ use crate::message;
 use crate::raw::Raw;
 
 /// Nothing here takes this long.
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// Between two looks at a server that is not ready yet.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between choosing an etcd's ports and taking them, somebody else may.
@@ -156,7 +156,7 @@ impl Drop for Etcd {
 
 /// Waits until leases are served, which of etcd's API come last, while it is alive. To revoke one that is not there leaves no
 /// trace: neither a key nor a revision.
-async fn serves(address: &str, mut is_alive: impl FnMut() -> bool) -> Result<(), String> {
+pub(crate) async fn serves(address: &str, mut is_alive: impl FnMut() -> bool) -> Result<(), String> {
     let method = message::method("LeaseRevoke").expect("a call of etcd's");
     let raw = Raw::new(address);
     let asking = async {

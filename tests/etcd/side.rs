@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use prost_reflect::DynamicMessage;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 
@@ -17,9 +18,9 @@ use crate::message;
 use crate::raw::{Raw, Stream, told};
 use crate::script::{Act, How, Step, expand};
 
-/// Until a key is gone that should go: the shortest lease takes seconds.
-const GONE_WITHIN: Duration = Duration::from_secs(20);
-/// Between two looks whether it is gone.
+/// Until a key is gone that should go, or there that should come: the shortest lease takes seconds.
+const SEEN_WITHIN: Duration = Duration::from_secs(20);
+/// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(crate) struct Side {
@@ -28,6 +29,7 @@ pub(crate) struct Side {
     /// The endpoint that was spoken with last.
     at: usize,
     streams: BTreeMap<String, Stream>,
+    calls: BTreeMap<String, JoinHandle<Result<DynamicMessage, Status>>>,
     names: BTreeMap<String, i64>,
     tokens: BTreeMap<String, String>,
     /// What is sent with the step at hand.
@@ -44,6 +46,7 @@ impl Side {
                 .collect(),
             at: 0,
             streams: BTreeMap::new(),
+            calls: BTreeMap::new(),
             names: BTreeMap::new(),
             tokens: BTreeMap::new(),
             token: None,
@@ -78,8 +81,12 @@ impl Side {
                 message,
             } => {
                 let answer = self.raw_call(self.at, method, message).await?;
+                let number = |message| {
+                    let number = message::number(message, &["ID"]);
+                    number.or_else(|| message::number(message, &["leader", "lease"]))
+                };
                 if let Ok(message) = &answer
-                    && let Some(number) = message::number(message, &["ID"])
+                    && let Some(number) = number(message)
                 {
                     self.names.insert(name.clone(), number);
                 }
@@ -97,6 +104,27 @@ impl Side {
                     self.tokens.insert(name.clone(), token);
                 }
                 told(&answer)
+            }
+            Act::Begin {
+                name,
+                method,
+                message,
+            } => {
+                let method = message::method(method).ok_or("no such call")?;
+                let request = message::parse(method.input(), &expand(message, &self.names)?)?;
+                let (raw, token) = (self.raws[self.at].clone(), self.token.clone());
+                let call = tokio::spawn(async move { raw.call(&method, request, token.as_deref()).await });
+                self.calls.insert(name.clone(), call);
+                Answer::default()
+            }
+            Act::End { name } => {
+                let call = self.calls.remove(name).ok_or("no such call was begun")?;
+                told(&call.await.map_err(|error| error.to_string())?)
+            }
+            Act::Drop { name } => {
+                let call = self.calls.remove(name).ok_or("no such call was begun")?;
+                call.abort();
+                Answer::default()
             }
             Act::Open {
                 stream,
@@ -177,11 +205,12 @@ impl Side {
                 }
                 Ok(answers)
             }
-            How::UntilGone => {
-                let until = Instant::now() + GONE_WITHIN;
+            How::UntilGone | How::UntilThere => {
+                let until = Instant::now() + SEEN_WITHIN;
                 loop {
                     let answer = told(&self.raw_call(self.at, method, message).await?);
-                    if answer.get("count").is_none() || Instant::now() > until {
+                    let is_there = answer.get("count").is_some();
+                    if is_there == (how == How::UntilThere) || Instant::now() > until {
                         return Ok(vec![answer]);
                     }
                     sleep(LOOK_EVERY).await;

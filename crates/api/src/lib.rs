@@ -34,6 +34,18 @@ pub mod authpb {
     tonic::include_proto!("authpb");
 }
 
+/// Locks of etcd v3.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod v3lockpb {
+    tonic::include_proto!("v3lockpb");
+}
+
+/// Elections of etcd v3.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod v3electionpb {
+    tonic::include_proto!("v3electionpb");
+}
+
 mod google {
     #![allow(missing_docs, clippy::all, unreachable_pub)]
     tonic::include_proto!("google.rpc");

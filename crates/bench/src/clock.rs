@@ -3,6 +3,7 @@
 use quorate_host::{Clock, SystemClock};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(crate) fn now_ns() -> u64 {
+#[must_use]
+pub fn now_ns() -> u64 {
     SystemClock.monotonic_ns()
 }

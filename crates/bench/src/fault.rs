@@ -18,7 +18,7 @@ pub enum Fault {
 
 /// How the gap of a round is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum GapRule {
+pub enum GapRule {
     /// From the fault to the first acknowledgement of a write that was sent after it. The old leader cannot answer
     /// such a write.
     FaultToAnswer,

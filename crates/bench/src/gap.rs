@@ -5,24 +5,32 @@
 use crate::fault::GapRule;
 use crate::record::Write;
 
-/// The gap of a round, nanoseconds. The fault was begun at `fault_ns` and done at `struck_ns`; what happens from `end_ns`
+/// A time without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// When it began, `CLOCK_MONOTONIC`.
+    pub from_ns: u64,
+    /// How long it took.
+    pub ns: u64,
+}
+
+/// The gap of a round. The fault was begun at `fault_ns` and done at `struck_ns`; what happens from `end_ns`
 /// on does not count. `None` when no write that was sent after the fault has been acknowledged.
-pub(crate) fn gap_ns(
-    rule: GapRule,
-    writes: &[Write],
-    fault_ns: u64,
-    struck_ns: u64,
-    end_ns: u64,
-) -> Option<u64> {
+#[must_use]
+pub fn gap(rule: GapRule, writes: &[Write], fault_ns: u64, struck_ns: u64, end_ns: u64) -> Option<Gap> {
     let answered_ns = first_answer_ns(writes, struck_ns)?;
     match rule {
-        GapRule::FaultToAnswer => Some(answered_ns.saturating_sub(fault_ns)),
-        GapRule::LongestSilence => longest_silence_ns(writes, fault_ns, end_ns),
+        GapRule::FaultToAnswer => Some(Gap {
+            from_ns: fault_ns,
+            ns: answered_ns.saturating_sub(fault_ns),
+        }),
+        GapRule::LongestSilence => longest_silence(writes, fault_ns, end_ns),
     }
 }
 
 /// When the first write that was sent after `fault_ns` was acknowledged.
-pub(crate) fn first_answer_ns(writes: &[Write], fault_ns: u64) -> Option<u64> {
+#[must_use]
+pub fn first_answer_ns(writes: &[Write], fault_ns: u64) -> Option<u64> {
     let later = writes.iter().filter(|write| write.sent_ns > fault_ns);
     later.filter_map(Write::acked_ns).min()
 }
@@ -35,12 +43,17 @@ pub(crate) fn first_ack_from_ns(writes: &[Write], from_ns: u64) -> Option<u64> {
 
 /// The longest time between two consecutive acknowledgements of which the later one came after `from_ns` and the
 /// earlier one before `end_ns`.
-fn longest_silence_ns(writes: &[Write], from_ns: u64, end_ns: u64) -> Option<u64> {
+#[must_use]
+pub fn longest_silence(writes: &[Write], from_ns: u64, end_ns: u64) -> Option<Gap> {
     let mut acks: Vec<u64> = writes.iter().filter_map(Write::acked_ns).collect();
     acks.sort_unstable();
     let pairs = acks.windows(2).map(|pair| (pair[0], pair[1]));
     let within = pairs.filter(|(earlier, later)| *later > from_ns && *earlier < end_ns);
-    within.map(|(earlier, later)| later - earlier).max()
+    let silences = within.map(|(earlier, later)| Gap {
+        from_ns: earlier,
+        ns: later - earlier,
+    });
+    silences.max_by_key(|silence| silence.ns)
 }
 
 #[cfg(test)]
@@ -149,7 +162,16 @@ mod tests {
             ),
         ];
         for (name, rule, moments, want) in cases {
-            assert_eq!(gap_ns(*rule, &writes(moments), 98, 100, 200), *want, "{name}");
+            let got = gap(*rule, &writes(moments), 98, 100, 200);
+            assert_eq!(got.map(|gap| gap.ns), *want, "{name}");
         }
+    }
+
+    #[test]
+    fn a_gap_begins_with_the_fault_or_the_last_answer_before_the_silence() {
+        let writes = writes(&[(98, 101), (102, 104), (105, 135)]);
+        let from_ns = |rule| gap(rule, &writes, 98, 100, 200).map(|gap| gap.from_ns);
+        assert_eq!(from_ns(GapRule::FaultToAnswer), Some(98));
+        assert_eq!(from_ns(GapRule::LongestSilence), Some(104));
     }
 }

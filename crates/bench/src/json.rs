@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::percentile::Percentiles;
-use crate::report::{Outcome, Report, Setting};
+use crate::report::{Each, Outcome, Report, Setting};
 
 impl Report {
     /// One line for each system and fault, each with its newline.
@@ -26,7 +26,6 @@ fn line(result: &Outcome, setting: &Setting) -> Value {
         "fault": result.fault,
         "rounds": result.rounds,
         "gap_ms": result.gap_ms.as_ref().map(percentiles),
-        "gaps_ms": result.gaps_ms,
         "calm_rounds": result.calm_rounds,
         "calm_gap_ms": result.calm_gap_ms.as_ref().map(percentiles),
         "phases_ms": phases.collect::<Map<String, Value>>(),
@@ -47,6 +46,17 @@ fn line(result: &Outcome, setting: &Setting) -> Value {
         "file_system": setting.file_system,
         "commit": setting.commit,
         "at_unix_ms": setting.at_unix_ms,
+        "each": result.each.iter().map(each).collect::<Vec<Value>>(),
+    })
+}
+
+fn each(round: &Each) -> Value {
+    let steps = round.steps_ms.iter().map(|(name, ms)| (name.clone(), json!(ms)));
+    json!({
+        "gap_ms": round.gap_ms,
+        "gap_from_ms": round.gap_from_ms,
+        "paused_ms": round.paused_ms,
+        "steps_ms": steps.collect::<Map<String, Value>>(),
     })
 }
 
@@ -89,6 +99,9 @@ mod tests {
             lines[0]["gap_ms"],
             json!({ "p50": 9.0, "p90": 40.0, "p99": 40.0, "max": 40.0 })
         );
+        let each = json!({ "gap_ms": 8.0, "gap_from_ms": -2.0, "paused_ms": 0.0,
+            "steps_ms": { "detected": 1.6, "client": 8.0 } });
+        assert_eq!(lines[0]["each"][0], each);
         assert_eq!(lines[0]["phases_ms"]["detected"]["p50"], json!(1.8));
         assert_eq!(
             lines[0]["load"],

@@ -37,3 +37,17 @@ pub use percentile::Percentiles;
 pub use progress::Progress;
 pub use report::{Outcome, Report, Setting};
 pub use run::failover;
+
+/// What other benches measure with, too: the same clock, schedule, records, percentiles and tables, and the same etcd.
+pub mod parts {
+    pub use crate::clock::now_ns;
+    pub use crate::error::with_causes;
+    pub use crate::etcd::{Member, Members, Timing};
+    pub use crate::fault::GapRule;
+    pub use crate::gap::{Gap, first_answer_ns, gap, longest_silence};
+    pub use crate::pace::{OpenLoop, Target};
+    pub use crate::percentile::{milliseconds, nearest_rank};
+    pub use crate::record::{End, Records, Write};
+    pub use crate::surroundings::{cores, file_system, load, unix_ms};
+    pub use crate::table::aligned;
+}

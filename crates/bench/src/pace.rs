@@ -23,7 +23,7 @@ use crate::record::{End, Records, Write};
 const TICKS_WAITING_MAX: usize = 4_096;
 
 /// Where the writes of a round go.
-pub(crate) trait Target: Send + Sync + 'static {
+pub trait Target: Send + Sync + 'static {
     /// Executes the write `sequence` and returns what the system gave for it, or why it failed for good.
     fn write(&self, sequence: u64) -> BoxFuture<'static, Result<u64, String>>;
 }
@@ -47,7 +47,7 @@ struct Tick {
 }
 
 /// A loop that is running.
-pub(crate) struct OpenLoop {
+pub struct OpenLoop {
     timer: Timer,
     dispatcher: tokio::task::JoinHandle<()>,
     records: Arc<Mutex<Records>>,
@@ -61,7 +61,11 @@ struct Timer {
 }
 
 impl OpenLoop {
-    pub(crate) fn start(target: Arc<dyn Target>, period: Duration) -> Result<Self, BenchError> {
+    /// Starts it: the first write is due at once.
+    ///
+    /// # Errors
+    /// When there is no thread.
+    pub fn start(target: Arc<dyn Target>, period: Duration) -> Result<Self, BenchError> {
         let (ticks, due) = mpsc::channel(TICKS_WAITING_MAX);
         let timer = Timer::start(period, ticks)?;
         let records = Arc::new(Mutex::new(Records::default()));
@@ -76,7 +80,7 @@ impl OpenLoop {
     }
 
     /// Waits until `found` finds something in the records of writes that have ended.
-    pub(crate) async fn wait_for<T>(&self, mut found: impl FnMut(&Records) -> Option<T>) -> Option<T> {
+    pub async fn wait_for<T>(&self, mut found: impl FnMut(&Records) -> Option<T>) -> Option<T> {
         let mut changed = self.changed.clone();
         loop {
             changed.borrow_and_update();
@@ -88,12 +92,16 @@ impl OpenLoop {
     }
 
     /// A copy of what has ended so far.
-    pub(crate) fn so_far(&self) -> Records {
+    #[must_use]
+    pub fn so_far(&self) -> Records {
         self.lock().clone()
     }
 
     /// Sends no more, waits for the end of all writes under way, and hands out all records.
-    pub(crate) async fn finish(mut self) -> Result<Records, BenchError> {
+    ///
+    /// # Errors
+    /// When the timer or the dispatcher panicked.
+    pub async fn finish(mut self) -> Result<Records, BenchError> {
         let skipped = self.timer.join().await?;
         (&mut self.dispatcher)
             .await

@@ -22,8 +22,7 @@ impl Percentiles {
         let mut values = values.to_vec();
         values.sort_unstable();
         let last = *values.last()?;
-        let rank = |percent: usize| (values.len() * percent).div_ceil(100).max(1) - 1;
-        let at = |percent| milliseconds(values.get(rank(percent)).copied().unwrap_or(last));
+        let at = |percent: usize| milliseconds(nearest_rank(&values, percent * 10).unwrap_or(last));
         Some(Self {
             p50: at(50),
             p90: at(90),
@@ -33,8 +32,16 @@ impl Percentiles {
     }
 }
 
+/// The value of `sorted` below or at which so many of a thousand lie; `None` of none.
+#[must_use]
+pub fn nearest_rank(sorted: &[u64], permille: usize) -> Option<u64> {
+    let rank = (sorted.len() * permille).div_ceil(1_000).max(1) - 1;
+    sorted.get(rank).or(sorted.last()).copied()
+}
+
 /// Nanoseconds as milliseconds, to the microsecond.
-pub(crate) fn milliseconds(ns: u64) -> f64 {
+#[must_use]
+pub fn milliseconds(ns: u64) -> f64 {
     #[allow(clippy::cast_precision_loss)] // microseconds of a bench fit a double
     let us = (ns / 1_000) as f64;
     us / 1_000.0

@@ -5,7 +5,7 @@
 
 /// Writes of a round, by sequence.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Records {
+pub struct Records {
     writes: Vec<Write>,
     /// Writes that were due and never left, because the client process was too far behind.
     skipped: u64,
@@ -13,37 +13,53 @@ pub(crate) struct Records {
 
 /// One write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Write {
-    pub(crate) sequence: u64,
-    pub(crate) due_ns: u64,
-    pub(crate) sent_ns: u64,
-    pub(crate) end: End,
+pub struct Write {
+    /// Its number in the round.
+    pub sequence: u64,
+    /// When it should have left.
+    pub due_ns: u64,
+    /// When it was handed to the client.
+    pub sent_ns: u64,
+    /// What became of it.
+    pub end: End,
 }
 
 /// How a write ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// Acknowledged, with whatever the system gave in return.
-    Acked { at_ns: u64, receipt: u64 },
+    Acked {
+        /// When the answer was there.
+        at_ns: u64,
+        /// What it gave.
+        receipt: u64,
+    },
     /// The caller got an error.
-    Failed { why: String },
+    Failed {
+        /// In its words.
+        why: String,
+    },
 }
 
 impl Records {
-    pub(crate) fn add(&mut self, write: Write) {
+    /// Notes a write that has ended.
+    pub fn add(&mut self, write: Write) {
         self.writes.push(write);
     }
 
-    pub(crate) fn skip(&mut self, skipped: u64) {
+    /// Notes writes that never left.
+    pub fn skip(&mut self, skipped: u64) {
         self.skipped += skipped;
     }
 
-    pub(crate) fn writes(&self) -> &[Write] {
+    /// All that have ended.
+    #[must_use]
+    pub fn writes(&self) -> &[Write] {
         &self.writes
     }
 
     /// Sequence and receipt of each acknowledged write.
-    pub(crate) fn acked(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub fn acked(&self) -> impl Iterator<Item = (u64, u64)> {
         self.writes.iter().filter_map(|write| match write.end {
             End::Acked { receipt, .. } => Some((write.sequence, receipt)),
             End::Failed { .. } => None,
@@ -51,7 +67,7 @@ impl Records {
     }
 
     /// Sequence and reason of each failed write.
-    pub(crate) fn failed(&self) -> impl Iterator<Item = (u64, &str)> {
+    pub fn failed(&self) -> impl Iterator<Item = (u64, &str)> {
         self.writes.iter().filter_map(|write| match &write.end {
             End::Failed { why } => Some((write.sequence, why.as_str())),
             End::Acked { .. } => None,
@@ -59,13 +75,15 @@ impl Records {
     }
 
     /// Writes that left more than `slack_ns` after they were due, or not at all.
-    pub(crate) fn late(&self, slack_ns: u64) -> u64 {
+    #[must_use]
+    pub fn late(&self, slack_ns: u64) -> u64 {
         let late = |write: &&Write| write.sent_ns.saturating_sub(write.due_ns) > slack_ns;
         self.writes.iter().filter(late).count() as u64 + self.skipped
     }
 
     /// The longest time that a write left after it was due.
-    pub(crate) fn latest_ns(&self) -> u64 {
+    #[must_use]
+    pub fn latest_ns(&self) -> u64 {
         let lateness = |write: &Write| write.sent_ns.saturating_sub(write.due_ns);
         self.writes.iter().map(lateness).max().unwrap_or(0)
     }
@@ -73,7 +91,8 @@ impl Records {
 
 impl Write {
     /// When it was acknowledged.
-    pub(crate) fn acked_ns(&self) -> Option<u64> {
+    #[must_use]
+    pub fn acked_ns(&self) -> Option<u64> {
         match self.end {
             End::Acked { at_ns, .. } => Some(at_ns),
             End::Failed { .. } => None,

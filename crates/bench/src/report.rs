@@ -2,6 +2,7 @@
 //!
 //! Promises: pure; a fault's figures are of its rounds alone; what was not measured is absent, never 0.
 
+use crate::gap::Gap;
 use crate::percentile::{Percentiles, milliseconds};
 use crate::phases::{Steps, summary};
 use crate::round::Round;
@@ -45,6 +46,38 @@ pub struct Setting {
     pub at_unix_ms: u64,
 }
 
+/// What one round showed, so that a bad one can be understood. Milliseconds.
+#[derive(Debug, Clone)]
+pub struct Each {
+    /// The gap.
+    pub gap_ms: f64,
+    /// When it began, after the fault; negative when before it.
+    pub gap_from_ms: f64,
+    /// How long the machine itself stood still; 0 when it did not.
+    pub paused_ms: f64,
+    /// From the fault to each step of the failover.
+    pub steps_ms: Vec<(String, f64)>,
+}
+
+impl Each {
+    fn of(round: &Round) -> Option<Self> {
+        let gap = round.gap?;
+        let steps = round.steps.iter();
+        Some(Self {
+            gap_ms: milliseconds(gap.ns),
+            gap_from_ms: if gap.from_ns < round.fault_ns {
+                -milliseconds(round.fault_ns - gap.from_ns)
+            } else {
+                milliseconds(gap.from_ns - round.fault_ns)
+            },
+            paused_ms: milliseconds(round.paused_ns),
+            steps_ms: steps
+                .map(|(name, ns)| (name.clone(), milliseconds(*ns)))
+                .collect(),
+        })
+    }
+}
+
 /// The figures of one system under one fault.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -54,8 +87,8 @@ pub struct Outcome {
     pub fault: String,
     /// Rounds that were run.
     pub rounds: u64,
-    /// The gap of each round that had one, milliseconds, in order of time.
-    pub gaps_ms: Vec<f64>,
+    /// Each round that had a gap, in order of time.
+    pub each: Vec<Each>,
     /// Their percentiles.
     pub gap_ms: Option<Percentiles>,
     /// Rounds in which the machine itself did not stand still for 10 ms.
@@ -88,16 +121,16 @@ pub struct Outcome {
 
 impl Outcome {
     pub(crate) fn of_rounds(system: &str, fault: &str, rounds: &[Round]) -> Self {
-        let gaps_ns: Vec<u64> = rounds.iter().filter_map(|round| round.gap_ns).collect();
+        let gaps_ns: Vec<u64> = rounds.iter().filter_map(Round::gap_ns).collect();
         let calm: Vec<&Round> = rounds.iter().filter(|round| round.paused_ns == 0).collect();
-        let calm_gaps_ns: Vec<u64> = calm.iter().filter_map(|round| round.gap_ns).collect();
+        let calm_gaps_ns: Vec<u64> = calm.iter().filter_map(|round| round.gap_ns()).collect();
         let steps: Vec<Steps> = rounds.iter().map(|round| round.steps.clone()).collect();
         let sum = |of: fn(&Round) -> u64| rounds.iter().map(of).sum();
         Self {
             system: system.to_owned(),
             fault: fault.to_owned(),
             rounds: rounds.len() as u64,
-            gaps_ms: gaps_ns.iter().map(|ns| milliseconds(*ns)).collect(),
+            each: rounds.iter().filter_map(Each::of).collect(),
             gap_ms: Percentiles::of_ns(&gaps_ns),
             calm_rounds: calm.len() as u64,
             calm_gap_ms: Percentiles::of_ns(&calm_gaps_ns),
@@ -107,7 +140,7 @@ impl Outcome {
             first_failure: rounds.iter().find_map(|round| round.first_failure.clone()),
             lost: sum(|round| round.tally.lost),
             doubled: sum(|round| round.tally.doubled),
-            unrecovered: sum(|round| u64::from(round.gap_ns.is_none())),
+            unrecovered: sum(|round| u64::from(round.gap.is_none())),
             unrest: sum(|round| u64::from(round.unrest)),
             late_sends: sum(|round| round.late),
             latest_send_ms: milliseconds(rounds.iter().map(|round| round.latest_ns).max().unwrap_or(0)),
@@ -117,7 +150,7 @@ impl Outcome {
 
     pub(crate) fn of_restarts(system: &str, taken_ns: Vec<u64>) -> Self {
         let rounds = taken_ns.into_iter().map(|ns| Round {
-            gap_ns: Some(ns),
+            gap: Some(Gap { from_ns: 0, ns }),
             ..Round::default()
         });
         Self::of_rounds(system, RESTART, &rounds.collect::<Vec<Round>>())
@@ -171,7 +204,11 @@ pub(crate) mod tests {
             ]
         };
         let round = |ms: &u64| Round {
-            gap_ns: Some(ms * 1_000_000),
+            gap: Some(Gap {
+                from_ns: 98_000_000,
+                ns: ms * 1_000_000,
+            }),
+            fault_ns: 100_000_000,
             steps: if system == "quorate" {
                 step(*ms)
             } else {
@@ -190,14 +227,17 @@ pub(crate) mod tests {
     fn rounds_are_summed() {
         let rounds = [
             Round {
-                gap_ns: Some(9_000_000),
+                gap: Some(Gap {
+                    from_ns: 0,
+                    ns: 9_000_000,
+                }),
                 writes: 10,
                 failed: 1,
                 first_failure: Some("late".to_owned()),
                 ..Round::default()
             },
             Round {
-                gap_ns: None,
+                gap: None,
                 writes: 20,
                 tally: Tally { lost: 2, doubled: 3 },
                 unrest: true,
@@ -210,10 +250,7 @@ pub(crate) mod tests {
             (of.rounds, of.writes, of.failed_calls, of.lost, of.doubled),
             (2, 30, 1, 2, 3)
         );
-        assert_eq!(
-            (of.unrecovered, of.unrest, of.gaps_ms.as_slice()),
-            (1, 1, [9.0].as_slice())
-        );
+        assert_eq!((of.unrecovered, of.unrest, of.each.len()), (1, 1, 1));
         assert_eq!(of.first_failure.as_deref(), Some("late"));
         assert_eq!(
             (of.calm_rounds, of.calm_gap_ms.map(|gap| gap.max)),

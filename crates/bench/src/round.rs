@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::now_ns;
 use crate::error::{BenchError, with_causes};
 use crate::fault::{Fault, GapRule};
-use crate::gap::{first_answer_ns, gap_ns};
+use crate::gap::{Gap, first_answer_ns, gap};
 use crate::judge::Tally;
 use crate::pace::OpenLoop;
 use crate::pauses::Meter;
@@ -32,7 +32,9 @@ const TAIL: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(crate) struct Round {
     /// `None` when nobody answered any more.
-    pub(crate) gap_ns: Option<u64>,
+    pub(crate) gap: Option<Gap>,
+    /// When the fault was begun, `CLOCK_MONOTONIC`.
+    pub(crate) fault_ns: u64,
     pub(crate) steps: Steps,
     pub(crate) writes: u64,
     pub(crate) late: u64,
@@ -105,7 +107,8 @@ pub(crate) async fn run(
     let tally = system.check(&records).await?;
     let writes = records.writes();
     Ok(Round {
-        gap_ns: gap_ns(fault.gap_rule(), writes, fault_ns, struck_ns, end_ns),
+        gap: gap(fault.gap_rule(), writes, fault_ns, struck_ns, end_ns),
+        fault_ns,
         steps: after_fault(&steps, fault_ns, writes),
         writes: writes.len() as u64,
         late: records.late(late_after_ns()),
@@ -118,6 +121,12 @@ pub(crate) async fn run(
         paused_ns: meter.longest_ns(fault_ns, end_ns),
         leader_mb,
     })
+}
+
+impl Round {
+    pub(crate) fn gap_ns(&self) -> Option<u64> {
+        self.gap.map(|gap| gap.ns)
+    }
 }
 
 fn late_after_ns() -> u64 {

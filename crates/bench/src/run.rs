@@ -121,11 +121,11 @@ async fn measure(
 
 /// A line for each tenth round, and for each that is not as it should be.
 fn tell(system: &dyn System, fault: &str, number: u32, rounds: u32, round: &Round, progress: &Progress) {
-    let bad = round.gap_ns.is_none() || round.failed + round.tally.lost + round.tally.doubled > 0;
+    let bad = round.gap.is_none() || round.failed + round.tally.lost + round.tally.doubled > 0;
     if !bad && number != 1 && number != rounds && !number.is_multiple_of(TELL_EVERY) {
         return;
     }
-    let gap = round.gap_ns.map_or_else(
+    let gap = round.gap_ns().map_or_else(
         || "no recovery".to_owned(),
         |ns| format!("{:.1} ms", crate::percentile::milliseconds(ns)),
     );

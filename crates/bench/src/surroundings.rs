@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MEMORY_FILE_SYSTEMS: &[&str] = &["tmpfs", "ramfs"];
 
 /// Load over the last minute.
-pub(crate) fn load() -> Option<f64> {
+#[must_use]
+pub fn load() -> Option<f64> {
     first_number(&std::fs::read_to_string("/proc/loadavg").ok()?)
 }
 
@@ -17,11 +18,15 @@ fn first_number(text: &str) -> Option<f64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-pub(crate) fn cores() -> usize {
+/// Cores that this process may use; 0 when unknown.
+#[must_use]
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(0, usize::from)
 }
 
-pub(crate) fn unix_ms() -> u64 {
+/// Milliseconds since 1970.
+#[must_use]
+pub fn unix_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
@@ -38,7 +43,8 @@ fn resident(status: &str) -> Option<u64> {
 }
 
 /// The kind of file system that holds `directory`.
-pub(crate) fn file_system(directory: &Path) -> Option<String> {
+#[must_use]
+pub fn file_system(directory: &Path) -> Option<String> {
     let directory = directory.canonicalize().ok()?;
     mounted(&std::fs::read_to_string("/proc/self/mounts").ok()?, &directory)
 }

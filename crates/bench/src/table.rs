@@ -173,7 +173,8 @@ fn setting(setting: &Setting) -> String {
 }
 
 /// Columns as wide as their widest cell; the first two to the left, figures to the right.
-fn aligned(head: &[String], rows: &[Vec<String>]) -> String {
+#[must_use]
+pub fn aligned(head: &[String], rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     let all = || std::iter::once(head).chain(rows.iter().map(Vec::as_slice));
     let width = |column: usize| {

@@ -5,7 +5,8 @@
 //! proposed. Left out on purpose: what a transaction does (`quorate-machine`), consensus and forwarding
 //! (`quorate-replica`), listeners and TLS (`quorate-server`, `quorate-tls`).
 //!
-//! Where things are: `kv`, `watch`, `lease`, `auth`, `cluster` and `maintenance` are the services, `convert` takes messages apart and puts
+//! Where things are: `kv`, `watch`, `lease`, `lock`, `election`, `auth`, `cluster` and `maintenance` are the services, `contest` is
+//! what locks and elections have in common, `convert` takes messages apart and puts
 //! them together, `error` is the one table of errors, `node` and `group` are what the services need of a replica, `deadline`
 //! says how long a call is held.
 //!
@@ -27,6 +28,10 @@
 //! - A request for progress while some watch of the stream is behind is answered as soon as none is; etcd does not answer.
 //! - A stream that wants a leader is given three seconds to find one when it is opened, too; etcd refuses it at once.
 //! - Watches, their streams and the bytes of their keys are bounded, see [`limits`].
+//! - Who waits for a lock or for leadership and loses its key is told so at once, also in a campaign; etcd says so when its turn
+//!   would have been, and lets a candidate without a key win. A campaign that fails leaves no key, nor does a call whose client
+//!   went away while its key was being written.
+//! - An observer that reads so slowly that what it wants is forgotten goes on with the present leader; etcd ends the stream.
 //! - A call without a leader is held and then answered "no leader"; etcd says "request timed out" of most of them.
 //! - A member is not added before it is started: a replica that is started with an empty directory joins by itself, as a
 //!   learner. `MemberAdd` then confirms it, or promotes it when it is to vote; of a replica that has not joined it says
@@ -42,6 +47,7 @@
 //!   the same keys. `Hash` is of everything, the catalog too.
 //! - `Snapshot` is a backup of Quorate's, of everything acknowledged before, behind which zeros and a SHA-256 stand as
 //!   etcdctl wants it; `quorate snapshot` inspects and restores the file, `etcdutl` does not. Without a leader there is none.
+//! - A lease policy may cap times to live and revoke leases whose keeper's connection broke; it is off by default.
 //! - `Downgrade` goes nowhere.
 //! - A token is signed and says whose it is, so that every replica knows every token; etcd's members remember theirs, and forget
 //!   them when they end. It is good for five minutes from when it was given and from each use at the same replica, as in etcd. It
@@ -57,13 +63,16 @@
 
 mod auth;
 mod cluster;
+mod contest;
 mod convert;
 mod deadline;
+mod election;
 mod error;
 mod group;
 mod kv;
 mod lease;
 pub mod limits;
+mod lock;
 mod maintenance;
 mod node;
 #[cfg(test)]
@@ -72,7 +81,10 @@ mod watch;
 
 pub use convert::member::Scheme;
 pub use group::{Group, Progress, Roster, StateFile};
+pub use lease::policy::{LeasePolicy, LeasePolicyError, ORPHAN_GRACE_MIN};
 pub use node::{Node, Stamp};
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use quorate_api::etcdserverpb::auth_server::AuthServer;
@@ -81,23 +93,38 @@ use quorate_api::etcdserverpb::kv_server::KvServer;
 use quorate_api::etcdserverpb::lease_server::LeaseServer;
 use quorate_api::etcdserverpb::maintenance_server::MaintenanceServer;
 use quorate_api::etcdserverpb::watch_server::WatchServer;
+use quorate_api::v3electionpb::election_server::ElectionServer;
+use quorate_api::v3lockpb::lock_server::LockServer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 use tower::util::MapResponseLayer;
 
-/// All services, over `node`, whose group has URLs of this scheme. Streams end with `ending`, and so do the tasks that they
-/// lean on, which are left to `tasks`. Must be called in a tokio runtime.
-pub fn routes<N: Group>(node: N, scheme: Scheme, ending: &CancellationToken, tasks: &TaskTracker) -> Routes {
+/// All services, over `node`, whose group has URLs of this scheme, with leases under this policy. Streams end with `ending`, and so
+/// do the tasks that they lean on, which are left to `tasks`. Must be called in a tokio runtime.
+pub fn routes<N: Group>(
+    node: N,
+    scheme: Scheme,
+    leases: &LeasePolicy,
+    ending: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Routes {
     let bytes_max = limits::MESSAGE_BYTES_MAX;
     let guard = auth::Guard::new();
-    let watch = watch::Watch::new(node.clone(), guard.clone(), ending.clone());
+    let watch = Arc::new(watch::Watch::new(node.clone(), guard.clone(), ending.clone()));
     tasks.spawn(watch.work());
-    let lease = lease::Lease {
-        node: node.clone(),
-        guard: guard.clone(),
-        ending: ending.clone(),
-    };
+    let lease = lease::Lease::new(node.clone(), guard.clone(), ending.clone(), leases);
+    let lease = Arc::new(lease);
+    tasks.spawn(lease.work());
+    let kv = || kv::Kv(node.clone(), guard.clone());
+    let contests = contest::Contests::new(
+        kv(),
+        Arc::clone(&lease),
+        Arc::clone(&watch),
+        ending.clone(),
+        tasks.clone(),
+    );
+    let contests = Arc::new(contests);
     let cluster = cluster::Cluster {
         node: node.clone(),
         guard: guard.clone(),
@@ -105,10 +132,14 @@ pub fn routes<N: Group>(node: N, scheme: Scheme, ending: &CancellationToken, tas
     };
     let maintenance = maintenance::Maintenance::new(node.clone(), guard.clone());
     let auth = auth::Auth::new(node.clone(), guard.clone(), tasks.clone());
-    let routes = Routes::new(KvServer::new(kv::Kv(node, guard)).max_decoding_message_size(bytes_max))
+    let lock = lock::Lock(Arc::clone(&contests));
+    let election = election::Election(contests);
+    let routes = Routes::new(KvServer::new(kv()).max_decoding_message_size(bytes_max))
         .add_service(AuthServer::new(auth).max_decoding_message_size(bytes_max))
-        .add_service(WatchServer::new(watch).max_decoding_message_size(bytes_max))
-        .add_service(LeaseServer::new(lease).max_decoding_message_size(bytes_max))
+        .add_service(WatchServer::from_arc(watch).max_decoding_message_size(bytes_max))
+        .add_service(LeaseServer::from_arc(lease).max_decoding_message_size(bytes_max))
+        .add_service(LockServer::new(lock).max_decoding_message_size(bytes_max))
+        .add_service(ElectionServer::new(election).max_decoding_message_size(bytes_max))
         .add_service(ClusterServer::new(cluster).max_decoding_message_size(bytes_max))
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(bytes_max));
     let explained = MapResponseLayer::new(error::explained::<Body>);

@@ -36,6 +36,14 @@ pub const TOKENS_SEEN_MAX: usize = 65_536;
 pub const LEASE_TTL_S_MIN: u64 = 2;
 /// Keepalives of one stream that wait for their answer; more are not read until some have it.
 pub const KEEPALIVES_IN_FLIGHT_MAX: usize = 1_024;
+/// Leases that are bound to connections at one replica, where the lease policy asks for it; a further one is not bound, and lives
+/// until its time to live is up.
+pub const LEASES_BOUND_MAX: usize = 65_536;
+/// News of keepers of leases that wait at one replica to be told to the leader; further ones are lost, and such leases live until
+/// their time to live is up.
+pub const KEEPER_NEWS_MAX: usize = 2 * LEASES_BOUND_MAX;
+/// News that are told at once.
+pub const KEEPER_NEWS_IN_FLIGHT_MAX: usize = 4_096;
 /// Streams of watches at one replica; a further one is refused as too many requests.
 pub const WATCH_STREAMS_MAX: usize = 65_536;
 /// Watches on one stream; a further one is not created, and told so.
@@ -54,6 +62,10 @@ pub const WATCH_RESPONSE_REVISIONS: usize = 1_000;
 pub const WATCH_RESPONSE_BYTES: usize = 1 << 20;
 /// Between two words on how far a watch is that has no events, for watches that want it; up to a tenth more by chance.
 pub const WATCH_PROGRESS_EVERY: Duration = Duration::from_secs(600);
+
+/// Calls at one replica that wait for a lock or for leadership, or observe an election; a further one is refused as too many
+/// requests.
+pub const CONTESTANTS_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests {

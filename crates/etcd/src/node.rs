@@ -7,7 +7,7 @@ use std::future::Future;
 
 use quorate_api::etcdserverpb::ResponseHeader;
 use quorate_replica::machine::{Command, Image, Outcome, Reply};
-use quorate_replica::{KvLeaseTime, Leadership, Replica, Unavailable};
+use quorate_replica::{KeeperNews, KvLeaseTime, Leadership, Replica, Unavailable};
 use quorate_types::{ClusterId, NodeId, Revision, Term};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -34,12 +34,23 @@ pub trait Node: Clone + Send + Sync + 'static {
     /// Whether etcd's authentication is on in that state. It is asked at every call, so it takes next to nothing.
     fn auth_is_on(&self) -> bool;
 
-    /// Renews a lease, wherever the leader is; `None` when there is no such lease.
+    /// Renews a lease, wherever the leader is; `None` when there is no such lease. The client's connection is a number, or 0.
     fn renew_lease(
         &self,
+        connection: u64,
         lease: i64,
         deadline: Instant,
     ) -> impl Future<Output = Result<Option<KvLeaseTime>, Unavailable>> + Send;
+
+    /// Tells whoever leads what happened on a connection that keeps leases.
+    fn keeper_news(
+        &self,
+        news: KeeperNews,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Counts leases whose keepers' connections broke in a burst.
+    fn count_spared_leases(&self, leases: usize);
 
     /// How long a lease has, as the leader knows it; `None` when there is no such lease.
     fn lease_time(
@@ -111,8 +122,21 @@ impl Node for Replica {
         self.kv_auth_is_on()
     }
 
-    async fn renew_lease(&self, lease: i64, deadline: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
-        self.renew_kv_lease(lease, deadline).await
+    async fn renew_lease(
+        &self,
+        connection: u64,
+        lease: i64,
+        deadline: Instant,
+    ) -> Result<Option<KvLeaseTime>, Unavailable> {
+        self.renew_kv_lease_by(connection, lease, deadline).await
+    }
+
+    async fn keeper_news(&self, news: KeeperNews, deadline: Instant) -> Result<(), Unavailable> {
+        Replica::keeper_news(self, news, deadline).await
+    }
+
+    fn count_spared_leases(&self, leases: usize) {
+        Replica::count_spared_leases(self, leases);
     }
 
     async fn lease_time(&self, lease: i64, deadline: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {

@@ -1,5 +1,6 @@
 //! What tests are made of: operations in a few words, and a machine in memory in the place of a replica.
 
+mod contest;
 mod group;
 
 use std::convert::Infallible;
@@ -13,7 +14,7 @@ use quorate_api::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use quorate_replica::machine::{Command, FEATURE_LEVEL_MAX, Image, Machine, Outcome};
-use quorate_replica::{KvLeaseTime, Leader, Leadership, Unavailable};
+use quorate_replica::{KeeperNews, KvLeaseTime, Leader, Leadership, Unavailable};
 use quorate_types::{ClusterId, Index, NodeId, Revision, Term};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use crate::convert::request as convert;
 use crate::node::{Node, Stamp};
 
+pub(crate) use contest::Served;
 pub(crate) use group::roster;
 
 pub(crate) fn bytes(text: &str) -> Bytes {
@@ -118,6 +120,9 @@ struct Inner {
     next: Index,
     /// What is said instead of an answer.
     out_of_order: Option<Unavailable>,
+    /// What the leader was told.
+    keeper_news: Vec<KeeperNews>,
+    spared_leases: usize,
     group: group::State,
 }
 
@@ -138,6 +143,8 @@ impl Memory {
             machine: Machine::genesis(),
             next: Index(0),
             out_of_order: None,
+            keeper_news: Vec::new(),
+            spared_leases: 0,
             group: group::State::default(),
         };
         let memory = Self {
@@ -161,6 +168,13 @@ impl Memory {
             is_me: leads,
             serving: leads,
         });
+    }
+
+    /// In the next term.
+    pub(crate) fn leads_again(&self) {
+        let Term(term) = self.leadership.borrow().term;
+        self.leads(true);
+        self.leadership.send_modify(|now| now.term = Term(term + 1));
     }
 
     /// The state now.
@@ -212,6 +226,16 @@ impl Memory {
         self.with(|inner| inner.out_of_order = Some(unavailable));
     }
 
+    /// Nothing is wrong any more.
+    pub(crate) fn works(&self) {
+        self.with(|inner| inner.out_of_order = None);
+    }
+
+    /// What the leader was told of keepers of leases, and how many leases were spared.
+    pub(crate) fn keeper_news(&self) -> (Vec<KeeperNews>, usize) {
+        self.with(|inner| (inner.keeper_news.clone(), inner.spared_leases))
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         act(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -253,8 +277,22 @@ impl Node for Memory {
         })
     }
 
-    async fn renew_lease(&self, lease: i64, _: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
+    async fn renew_lease(&self, _: u64, lease: i64, _: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {
         self.time(lease)
+    }
+
+    async fn keeper_news(&self, news: KeeperNews, _: Instant) -> Result<(), Unavailable> {
+        self.with(|inner| match &inner.out_of_order {
+            Some(unavailable) => Err(unavailable.clone()),
+            None => {
+                inner.keeper_news.push(news);
+                Ok(())
+            }
+        })
+    }
+
+    fn count_spared_leases(&self, leases: usize) {
+        self.with(|inner| inner.spared_leases += leases);
     }
 
     async fn lease_time(&self, lease: i64, _: Instant) -> Result<Option<KvLeaseTime>, Unavailable> {

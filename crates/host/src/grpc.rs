@@ -11,7 +11,7 @@ use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use crate::answered::Answered;
+use crate::answered::{Answered, Mishap};
 use crate::network::{Listener, Network, Stream};
 
 /// The endpoint for `host:port`, with the settings that every channel of ours shares.
@@ -37,14 +37,21 @@ pub fn channel_endpoint(
 /// A channel that dials through `network` at its first use and again after each loss.
 #[must_use]
 pub fn connect_lazy(endpoint: &Endpoint, network: Arc<dyn Network>) -> Channel {
+    connect_lazy_noting(endpoint, network, &Mishap::default())
+}
+
+/// The same, and what ends a connection is noted in `mishap`.
+#[must_use]
+pub fn connect_lazy_noting(endpoint: &Endpoint, network: Arc<dyn Network>, mishap: &Mishap) -> Channel {
+    let mishap = mishap.clone();
     endpoint.connect_with_connector_lazy(service_fn(move |uri: Uri| {
-        let network = Arc::clone(&network);
+        let (network, mishap) = (Arc::clone(&network), mishap.clone());
         async move {
             let authority = uri
                 .authority()
                 .ok_or_else(|| io::Error::other("an address without a host"))?;
             let stream = network.dial(authority.as_str()).await?;
-            Ok::<_, io::Error>(TokioIo::new(Answered::by(stream)))
+            Ok::<_, io::Error>(TokioIo::new(Answered::by(stream, mishap)))
         }
     }))
 }

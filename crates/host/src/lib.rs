@@ -7,10 +7,13 @@
 
 mod answered;
 mod clock;
+mod connection;
 pub mod entropy;
 mod grpc;
 mod network;
 
+pub use answered::Mishap;
 pub use clock::{Clock, SystemClock};
-pub use grpc::{channel_endpoint, connect_lazy, incoming};
+pub use connection::{Connection, Ended, ServedConnection};
+pub use grpc::{channel_endpoint, connect_lazy, connect_lazy_noting, incoming};
 pub use network::{BoxFuture, Io, Listen, Listener, Network, Stream, Tcp};

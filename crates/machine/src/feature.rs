@@ -67,7 +67,7 @@ mod tests {
         for &(has, level, want) in cases {
             let mut state = State::empty();
             state.head.feature_level = has;
-            let mut txn = Txn::begin(&state);
+            let mut txn = Txn::begin(&mut state);
             assert_eq!(raise(&mut txn, level).is_ok(), want, "{has} to {level}");
             assert_eq!(txn.head.feature_level, if want { level } else { has });
         }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_types::{Index, LogTime};
+use quorate_types::{Index, LogTime, Revision};
 
 use crate::clients::Admission;
 use crate::command::Command;
@@ -23,7 +23,7 @@ use crate::snapshot::{self, RestoreError};
 use crate::state::State;
 use crate::txn::Txn;
 use crate::user::KvCaller;
-use crate::{answer, lease};
+use crate::{answer, digest, lease};
 
 /// The state machine of one replica.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ impl Machine {
     #[must_use]
     pub fn genesis() -> Self {
         let mut state = State::empty();
-        let mut txn = Txn::begin(&state);
+        let mut txn = Txn::begin(&mut state);
         database::create_default(&mut txn);
         let effects = txn.finish();
         state.head = effects.head;
@@ -84,6 +84,18 @@ impl Machine {
     #[must_use]
     pub fn image(&self) -> Image {
         Image::new(self.state.clone())
+    }
+
+    /// Revision of the metadata.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.state.meta.revision()
+    }
+
+    /// See [`Image::digest`].
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        digest::state(&self.state)
     }
 
     /// The machine out of the records of [`Image::snapshot_records`].
@@ -132,16 +144,23 @@ impl Machine {
         if needs > has {
             return refused(Refusal::FeatureLevel { needs, has });
         }
-        let mut txn = Txn::begin(&self.state);
+        let mut txn = Txn::begin(&mut self.state);
         let reply = match decide(&mut txn, None, &entry.command) {
             Ok(reply) => reply,
-            Err(refusal) => return refused(refusal),
+            Err(refusal) => {
+                drop(txn);
+                // What was changed already would become part of the next command's change.
+                assert!(
+                    self.state.user.is_at_rest(),
+                    "a refusal comes before the first change"
+                );
+                return refused(refusal);
+            }
         };
         let effects = txn.finish();
         self.state.head = effects.head;
-        self.state.clients = effects.clients;
-        if let Some(user) = effects.user {
-            self.state.user = user;
+        if let Some(clients) = effects.clients {
+            self.state.clients = clients;
         }
         Applied {
             outcome: Ok(reply),
@@ -174,8 +193,11 @@ fn decide(txn: &mut Txn<'_>, by: Option<&KvCaller>, command: &Command) -> Outcom
         Command::CloseSession(command) => session::close(txn, command),
         Command::ExpireLeases { ids } => lease::expire(txn, ids),
         Command::RaiseFeatureLevel { level } => feature::raise(txn, *level),
-        Command::RegisterClient { client } => txn.clients.register(*client, txn.log_time),
-        Command::EvictClients { clients } => txn.clients.evict(clients),
+        Command::RegisterClient { client } => {
+            let log_time = txn.log_time;
+            txn.clients().register(*client, log_time)
+        }
+        Command::EvictClients { clients } => txn.clients().evict(clients),
         Command::Kv(command) => kv::run(txn, command),
         Command::CompactKv { revision } => kv::compact(txn, *revision),
         Command::GrantKvLease { lease, ttl_s } => kv::grant(txn, *lease, *ttl_s),

@@ -1,8 +1,10 @@
 //! What one command may see and write.
 //!
 //! Promises: a transaction reads the state as it was plus its own writes; dropping it leaves no trace, so a refusal needs
-//! no undoing; its writes keep the order in which they were first made. Left out on purpose: everything that is not in the
-//! state or the entry: no clock, no chance, no other command.
+//! no undoing; its writes keep the order in which they were first made. With one exception: etcd's keys and leases are changed in
+//! place, because a second hold on persistent maps would make each write copy every node on its way. So whoever refuses does it
+//! before the first change of them. Left out on purpose: everything that is not in the state or the entry: no clock, no chance, no
+//! other command.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -24,12 +26,11 @@ pub(crate) struct Txn<'a> {
     writes: BTreeMap<Bytes, (usize, Option<Bytes>)>,
     /// The counters as they will be.
     pub(crate) head: Head,
-    /// The clients as they will be.
-    pub(crate) clients: Clients,
-    /// etcd's keys as they were.
-    user_before: &'a User,
-    /// etcd's keys as they will be, once a command has asked for them.
-    user: Option<User>,
+    clients_before: &'a Clients,
+    /// The clients as they will be, once a command has asked for them.
+    clients: Option<Clients>,
+    /// etcd's keys and leases, in place.
+    user: &'a mut User,
     /// The log time of the command.
     pub(crate) log_time: LogTime,
 }
@@ -39,20 +40,19 @@ pub(crate) struct Effects {
     /// In their order.
     pub(crate) writes: Vec<Write>,
     pub(crate) head: Head,
-    pub(crate) clients: Clients,
     /// Absent when no command asked for them.
-    pub(crate) user: Option<User>,
+    pub(crate) clients: Option<Clients>,
 }
 
 impl<'a> Txn<'a> {
-    pub(crate) fn begin(state: &'a State) -> Self {
+    pub(crate) fn begin(state: &'a mut State) -> Self {
         Self {
             rows: &state.meta,
             writes: BTreeMap::new(),
             head: state.head,
-            clients: state.clients.clone(),
-            user_before: &state.user,
-            user: None,
+            clients_before: &state.clients,
+            clients: None,
+            user: &mut state.user,
             log_time: state.log_time,
         }
     }
@@ -76,12 +76,17 @@ impl<'a> Txn<'a> {
 
     /// etcd's keys, to be read.
     pub(crate) fn user_now(&self) -> &User {
-        self.user.as_ref().unwrap_or(self.user_before)
+        self.user
     }
 
-    /// etcd's keys, to be read and changed: the changes are of one revision.
+    /// etcd's keys, to be read and changed: the changes are of one revision, and stay.
     pub(crate) fn user(&mut self) -> &mut User {
-        self.user.get_or_insert_with(|| self.user_before.clone())
+        self.user
+    }
+
+    /// The clients, to be changed.
+    pub(crate) fn clients(&mut self) -> &mut Clients {
+        self.clients.get_or_insert_with(|| self.clients_before.clone())
     }
 
     /// Buffers a write; `None` deletes.
@@ -98,15 +103,11 @@ impl<'a> Txn<'a> {
         let mut writes: Vec<_> = self.writes.into_iter().collect();
         writes.sort_unstable_by_key(|(_, (place, _))| *place);
         let writes = writes.into_iter().map(|(key, (_, value))| (key, value));
-        let mut user = self.user;
-        if let Some(user) = &mut user {
-            user.close();
-        }
+        self.user.close();
         Effects {
             writes: writes.collect(),
             head: self.head,
             clients: self.clients,
-            user,
         }
     }
 }
@@ -204,7 +205,7 @@ mod tests {
         let mut state = State::empty();
         let rows = ["pa", "pc", "pe", "q"].map(|key| (Bytes::from(key), Some(Bytes::from("old"))));
         state.meta.commit(rows.to_vec());
-        let mut txn = Txn::begin(&state);
+        let mut txn = Txn::begin(&mut state);
         write(&mut txn, "pd", Some("new"));
         write(&mut txn, "pc", None);
         write(&mut txn, "pb", Some("new"));
@@ -221,8 +222,8 @@ mod tests {
 
     #[test]
     fn writes_keep_the_order_of_their_first_making() {
-        let state = State::empty();
-        let mut txn = Txn::begin(&state);
+        let mut state = State::empty();
+        let mut txn = Txn::begin(&mut state);
         write(&mut txn, "b", Some("1"));
         write(&mut txn, "a", Some("2"));
         write(&mut txn, "b", Some("3"));
@@ -239,7 +240,7 @@ mod tests {
     fn ids_and_epochs_rise_and_are_lost_with_the_transaction() {
         let mut state = State::empty();
         state.head.last_id = 41;
-        let mut txn = Txn::begin(&state);
+        let mut txn = Txn::begin(&mut state);
         assert_eq!((txn.next_id(), txn.next_id()), (42, 43));
         assert_eq!((txn.next_epoch(), txn.next_epoch()), (Epoch(1), Epoch(2)));
         drop(txn);

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_etcd::LeasePolicy;
 use quorate_host::{Clock, Network, SystemClock, Tcp};
-use quorate_replica::{Listed, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings};
+use quorate_replica::{AutoCompaction, Listed, Profile, Replica, ReplicaConfig, SnapshotEvery, Surroundings};
 use quorate_server::{Life, Options, Server};
 use quorate_store::{DiskOptions, DiskStore, Store};
 use quorate_tls::{ReplicaFiles, ReplicaTls};
@@ -34,6 +35,8 @@ pub struct Builder {
     profile: Profile,
     snapshot: SnapshotEvery,
     session_grace: Duration,
+    compaction: Option<AutoCompaction>,
+    leases: LeasePolicy,
     version: String,
     options: Options,
     tls: Option<ReplicaFiles>,
@@ -60,6 +63,8 @@ impl Builder {
             profile: Profile::default(),
             snapshot: SnapshotEvery::default(),
             session_grace: SESSION_GRACE_DEFAULT,
+            compaction: None,
+            leases: LeasePolicy::default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             options: Options::default(),
             tls: None,
@@ -132,6 +137,20 @@ impl Builder {
         self
     }
 
+    /// How much of the history of etcd's keys is kept; all of it by default, until a client compacts. The same at each replica:
+    /// what counts is what the leader was told.
+    pub fn auto_compaction(mut self, compaction: Option<AutoCompaction>) -> Self {
+        self.compaction = compaction;
+        self
+    }
+
+    /// What becomes of etcd's leases whose keepers are gone, and how long leases live at most; as in etcd by default. The same at
+    /// all replicas.
+    pub fn leases(mut self, policy: LeasePolicy) -> Self {
+        self.leases = policy;
+        self
+    }
+
     /// The version that status shows; this crate's by default.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
@@ -180,6 +199,7 @@ impl Builder {
     /// [`StartError`]; nothing is left behind then.
     pub async fn start(self) -> Result<Coordinator, StartError> {
         let (config, data) = self.checked()?;
+        let leases = self.leases;
         let entry = entry(&config);
         let tls = self.secured(&entry)?;
         let replicas = match &tls {
@@ -226,7 +246,8 @@ impl Builder {
             Some(_) => quorate_etcd::Scheme::Https,
             None => quorate_etcd::Scheme::Http,
         };
-        let etcd = |life: &Life| quorate_etcd::routes(replica.clone(), scheme, &life.ending, &life.tasks);
+        let etcd =
+            |life: &Life| quorate_etcd::routes(replica.clone(), scheme, &leases, &life.ending, &life.tasks);
         let server = Server::start(replica.clone(), listeners, self.options, etcd);
         tracing::info!(name = %entry.name, clients = entry.client_address, "the replica has started");
         let mut tasks = JoinSet::new();
@@ -255,6 +276,8 @@ impl Builder {
             profile: self.profile,
             snapshot: self.snapshot,
             session_grace: self.session_grace,
+            compaction: self.compaction,
+            orphan_grace: self.leases.checked()?.orphan_grace,
             version: self.version.clone(),
         };
         let config = config.checked()?;

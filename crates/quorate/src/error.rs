@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use quorate_etcd::LeasePolicyError;
 use quorate_replica::ConfigError;
 use quorate_store::OpenError;
 use quorate_tls::TlsError;
@@ -28,6 +29,9 @@ pub enum StartError {
         /// The address.
         address: String,
     },
+    /// The policy of leases would cost living clients theirs.
+    #[error(transparent)]
+    Leases(#[from] LeasePolicyError),
     /// There is nowhere to put the data.
     #[error("there is no place for the data; give a data directory")]
     NoStore,

@@ -52,10 +52,11 @@ pub mod recovery {
     pub use quorate_store::{Identity, LogState};
 }
 
+pub use quorate_etcd::{LeasePolicy, LeasePolicyError};
 pub use quorate_host::{Clock, Network, SystemClock, Tcp};
 pub use quorate_replica::{
-    ConfigError, Fault, Leader, LeaderChange, Leadership, Listed, MemberChange, MemberError, Profile,
-    Readiness, Replica, Role, SnapshotEvery, Status, Unavailable, UnknownProfile, chain,
+    AutoCompaction, ConfigError, Fault, Leader, LeaderChange, Leadership, Listed, MemberChange, MemberError,
+    Profile, Readiness, Replica, Role, SnapshotEvery, Status, Unavailable, UnknownProfile, chain,
 };
 pub use quorate_store::{MemoryDisk, MemoryLatency, MemoryStore, OpenError, Store};
 pub use quorate_tls::{ReplicaFiles as TlsFiles, TlsError};

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::failover::Reign;
 use crate::leadership::Leadership;
 use crate::raft::types::{Raft, TypeConfig};
 use crate::unavailable::Unavailable;
@@ -47,6 +48,7 @@ impl Barrier {
         raft: Raft,
         leadership: watch::Receiver<Leadership>,
         isolated: watch::Receiver<bool>,
+        applied_reign: watch::Receiver<Option<Reign>>,
     ) -> (Self, BarrierTask) {
         let (waiting, receiver) = mpsc::channel(READS_WAITING_MAX);
         let barrier = Self {
@@ -60,6 +62,7 @@ impl Barrier {
                 raft,
                 leadership,
                 isolated,
+                applied_reign,
                 waiting: receiver,
             },
         )
@@ -99,6 +102,8 @@ pub(crate) struct BarrierTask {
     leadership: watch::Receiver<Leadership>,
     /// True while this replica leads and no majority answers it.
     isolated: watch::Receiver<bool>,
+    /// The newest reign whose first entry this replica has applied.
+    applied_reign: watch::Receiver<Option<Reign>>,
     waiting: mpsc::Receiver<Passed>,
 }
 
@@ -125,7 +130,11 @@ impl BarrierTask {
     /// One round, repeated through an election. Returns early when all its readers have given up.
     async fn confirm(&mut self, round: &mut Vec<Passed>) -> Result<Passage, Unavailable> {
         loop {
+            let serving = *self.applied_reign.borrow();
             match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+                // A round from before the reign's first entry was applied proves nothing: until then some answers of voters are
+                // given in their names (see [`crate::peer`]'s `granted`). That entry is applied by now, so once more is enough.
+                Ok(read) if serving != Some(Reign::of(read.committed_leader_id())) => {}
                 // A read id is of the leader's own term: its first entry is part of it.
                 Ok(read) => {
                     return Ok(Passage {

@@ -27,8 +27,28 @@ pub struct ReplicaConfig {
     pub snapshot: SnapshotEvery,
     /// A session whose stream broke dies after this, unless its worker resumes it.
     pub session_grace: Duration,
+    /// How much of etcd's history is kept; `None` for all of it, until somebody compacts.
+    pub compaction: Option<AutoCompaction>,
+    /// A lease of etcd's whose keeper's connection broke ends after this, while this replica leads; `None`: after its time to
+    /// live, as in etcd.
+    pub orphan_grace: Option<Duration>,
     /// The version that status shows.
     pub version: String,
+}
+
+/// How much of the history of etcd's keys a leader keeps; it compacts the rest by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoCompaction {
+    /// What was overwritten or deleted within this time, and a bit more; at least a second.
+    Periodic {
+        /// How long.
+        retention: Duration,
+    },
+    /// The newest revisions.
+    Revisions {
+        /// How many.
+        keep: u64,
+    },
 }
 
 /// One replica of the static list.
@@ -157,6 +177,8 @@ mod tests {
             profile: Profile::Zone,
             snapshot: SnapshotEvery::default(),
             session_grace: Duration::from_secs(1),
+            compaction: None,
+            orphan_grace: None,
             version: String::new(),
         }
     }

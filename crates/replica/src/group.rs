@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::barrier::Barrier;
 use crate::digests::{self, Digests};
-use crate::duties::Duties;
 use crate::duties::kv_leases::KvLeaseClocks;
 use crate::duties::lease_keeper::LeaseKeeper;
 use crate::duties::sessions::Sessions;
+use crate::duties::{Duties, compaction};
 use crate::failover::gray::Gray;
 use crate::failover::observed::Observed;
 use crate::failover::timeline::Timeline;
@@ -143,10 +143,18 @@ impl Parts {
             transfers.clone(),
         );
         work.spawn(members_task.run(stop()));
-        let (barrier, barrier_task) =
-            Barrier::new(me, raft.clone(), leadership.clone(), isolated.subscribe());
+        let (barrier, barrier_task) = Barrier::new(
+            me,
+            raft.clone(),
+            leadership.clone(),
+            isolated.subscribe(),
+            applied_reigns.clone(),
+        );
         work.spawn(barrier_task.run(stop()));
-        let leases = Arc::new(LeaseKeeper::new());
+        let leases = Arc::new(LeaseKeeper::new(
+            inner.config.orphan_grace,
+            inner.metrics.orphans(),
+        ));
         let kv_leases = KvLeaseClocks {
             barrier: barrier.clone(),
             published: published.clone(),
@@ -209,6 +217,14 @@ impl Parts {
             leases: Arc::clone(&leases),
         };
         work.spawn(duties.run(leadership.clone(), stop()));
+        if let Some(setting) = inner.config.compaction {
+            let versions = compaction::OfReplica {
+                published: published.clone(),
+                proposer: proposer.clone(),
+                leadership: leadership.clone(),
+            };
+            work.spawn(compaction::run(setting, versions, stop()));
+        }
         let compare = digests::compare(
             me,
             Arc::clone(&digests),

@@ -47,8 +47,8 @@ mod watch;
 pub use quorate_machine as machine;
 
 pub use backup::{Backup, BackupContents, BackupError, Restored, SealedBackup, inspect, restore};
-pub use config::{ConfigError, Listed, Listeners, ReplicaConfig, Surroundings};
-pub use duties::kv_leases::KvLeaseTime;
+pub use config::{AutoCompaction, ConfigError, Listed, Listeners, ReplicaConfig, Surroundings};
+pub use duties::kv_leases::{KeeperNews, KeeperNewsKind, KvLeaseTime};
 pub use duties::sessions::{Grant, Sessions};
 pub use failover::timeline::Step;
 pub use failover::transfer::TransferError;

@@ -23,6 +23,32 @@ pub(crate) struct Metrics {
     leader_changes: Family<ReasonLabel, Counter>,
     proposals: Family<ResultLabel, Counter>,
     proposal_seconds: Histogram,
+    orphans: OrphanCounters,
+}
+
+/// What became of leases whose keeper's connection broke.
+#[derive(Debug, Clone)]
+pub(crate) struct OrphanCounters {
+    revoked: Counter,
+    renewed: Counter,
+    spared: Counter,
+}
+
+impl OrphanCounters {
+    /// Revoked by this leader.
+    pub(crate) fn revoked(&self, leases: usize) {
+        self.revoked.inc_by(leases as u64);
+    }
+
+    /// There was a sign of life within the grace, at this leader.
+    pub(crate) fn renewed(&self, leases: usize) {
+        self.renewed.inc_by(leases as u64);
+    }
+
+    /// Their keepers broke in a burst at this replica, and nobody was told.
+    pub(crate) fn spared(&self, leases: usize) {
+        self.spared.inc_by(leases as u64);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -33,6 +59,11 @@ struct ReasonLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
 }
 
 /// The results of proposals, as [`Metrics::proposed`] names them.
@@ -81,12 +112,29 @@ impl Metrics {
             "From the request to the outcome of a command, on the replica that proposed it",
             proposal_seconds.clone(),
         );
+        let family = Family::<OutcomeLabel, Counter>::default();
+        registry.register(
+            "lease_orphans",
+            "Leases of etcd's whose keeper's connection broke, by what became of them",
+            family.clone(),
+        );
+        let orphans = |outcome| family.get_or_create_owned(&OutcomeLabel { outcome });
+        let orphans = OrphanCounters {
+            revoked: orphans("revoked"),
+            renewed: orphans("renewed"),
+            spared: orphans("spared"),
+        };
         Self {
             registry,
             leader_changes,
             proposals,
             proposal_seconds,
+            orphans,
         }
+    }
+
+    pub(crate) fn orphans(&self) -> OrphanCounters {
+        self.orphans.clone()
     }
 
     pub(crate) fn leader_changed(&self, reason: ChangeReason) {
@@ -164,6 +212,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.leader_changed(ChangeReason::Crash);
         metrics.proposed(Duration::from_millis(1), &Err(Unavailable::OutcomeUnknown));
+        metrics.orphans().revoked(2);
         let gauges = [
             Gauge::one("term", "The highest term seen", 7.0),
             Gauge {
@@ -179,6 +228,9 @@ mod tests {
             "quorate_proposals_total{result=\"outcome_unknown\"} 1",
             "quorate_proposals_total{result=\"accepted\"} 0",
             "quorate_proposals_total{result=\"limited\"} 0",
+            "quorate_lease_orphans_total{outcome=\"revoked\"} 2",
+            "quorate_lease_orphans_total{outcome=\"renewed\"} 0",
+            "quorate_lease_orphans_total{outcome=\"spared\"} 0",
             "quorate_term 7",
             "quorate_peer_linked{peer=\"b\"} 1",
             "# EOF",

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Listeners, ReplicaConfig, Surroundings};
-use crate::duties::kv_leases::{KvLeaseTime, LeaseQuestion};
+use crate::duties::kv_leases::{Asked, KeeperNews, KvLeaseTime, LeaseQuestion};
 use crate::duties::sessions::Sessions;
 use crate::ending::Ending;
 use crate::failover::transfer::TransferError;
@@ -211,9 +211,42 @@ impl Replica {
         lease: i64,
         deadline: Instant,
     ) -> Result<Option<KvLeaseTime>, Unavailable> {
-        let renew = true;
-        let question = LeaseQuestion { lease, renew };
+        self.renew_kv_lease_by(0, lease, deadline).await
+    }
+
+    /// As [`Self::renew_kv_lease`], for a client on this connection: a number by chance, of its own for each connection, or 0. It
+    /// is what [`Self::keeper_news`] are told by.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; renewing again is harmless.
+    pub async fn renew_kv_lease_by(
+        &self,
+        connection: u64,
+        lease: i64,
+        deadline: Instant,
+    ) -> Result<Option<KvLeaseTime>, Unavailable> {
+        let question = LeaseQuestion {
+            lease,
+            connection,
+            asked: Asked::Renew,
+        };
         self.group()?.forwarder.lease_time(question, deadline).await
+    }
+
+    /// Tells whoever leads what happened on a client's connection. While nobody leads it waits, until `deadline`. A later leader
+    /// does not know it: tell again what still matters.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; telling it again is harmless.
+    pub async fn keeper_news(&self, news: KeeperNews, deadline: Instant) -> Result<(), Unavailable> {
+        let question = news.question();
+        self.group()?.forwarder.lease_time(question, deadline).await?;
+        Ok(())
+    }
+
+    /// Counts leases whose keepers' connections broke all at once at this replica, so that nobody was told.
+    pub fn count_spared_leases(&self, leases: usize) {
+        self.inner.metrics.orphans().spared(leases);
     }
 
     /// How long a lease of etcd's has, as the leader knows it; `None` when there is no such lease.
@@ -225,8 +258,11 @@ impl Replica {
         lease: i64,
         deadline: Instant,
     ) -> Result<Option<KvLeaseTime>, Unavailable> {
-        let renew = false;
-        let question = LeaseQuestion { lease, renew };
+        let question = LeaseQuestion {
+            lease,
+            connection: 0,
+            asked: Asked::Time,
+        };
         self.group()?.forwarder.lease_time(question, deadline).await
     }
 

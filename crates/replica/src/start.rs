@@ -94,7 +94,12 @@ impl Start {
             boot: self.boot,
             incarnation: place.directory.incarnation,
         };
-        let peers = Peers::new(caller, Arc::clone(&self.surroundings.network));
+        let (applied_reign, applied_reigns) = watch::channel(None);
+        let peers = Peers::new(
+            caller,
+            Arc::clone(&self.surroundings.network),
+            applied_reigns.clone(),
+        );
         // A replica that has never voted has never promised anybody a lease.
         let has_voted = inner.store.log_state().vote.is_some();
         let silence = if has_voted {
@@ -106,7 +111,6 @@ impl Start {
         let digests = Arc::new(Digests::default());
         let machine = Machine::genesis();
         let published = Published::new(machine.image());
-        let (applied_reign, applied_reigns) = watch::channel(None);
         let state = StateMachine::new(
             machine,
             Arc::clone(&inner.store),

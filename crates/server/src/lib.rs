@@ -13,6 +13,7 @@
 mod accept;
 mod convert;
 mod deadline;
+mod ended;
 mod http;
 mod leader;
 pub mod limits;

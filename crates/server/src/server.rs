@@ -7,17 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use quorate_host::{Listener, Stream};
+use quorate_host::{Listener, ServedConnection, Stream};
 use quorate_replica::Replica;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tower::ServiceExt;
 
 use crate::accept::accept;
+use crate::ended::{Seen, judge};
 use crate::http;
 use crate::leader::Led;
 use crate::limits::{
@@ -202,6 +205,7 @@ struct Connections {
 
 impl Connections {
     async fn serve(self, stream: Stream) {
+        let served = ServedConnection::new(stream.remote());
         let greeted = tokio::select! {
             greeted = preface::expect(stream) => greeted,
             () = self.draining.cancelled() => None,
@@ -218,24 +222,33 @@ impl Connections {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_EVERY);
-        let service = TowerToHyperService::new(self.routes);
-        let connection = builder.serve_connection(TokioIo::new(greeted), service);
+        let connection = served.connection();
+        let routes = self
+            .routes
+            .map_request(move |mut request: ::http::Request<Incoming>| {
+                request.extensions_mut().insert(connection.clone());
+                request
+            });
+        let (seen, sight) = Seen::new(greeted);
+        let connection = builder.serve_connection(TokioIo::new(seen), TowerToHyperService::new(routes));
         let mut connection = Box::pin(connection);
-        let served = tokio::select! {
-            served = &mut connection => Some(served),
+        let ended = tokio::select! {
+            ended = &mut connection => Some(ended),
             () = self.draining.cancelled() => None,
         };
-        let served = match served {
-            Some(served) => served,
+        let ended = match ended {
+            Some(ended) => ended,
             None => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
-                    served = connection => served,
+                    ended = connection => ended,
                     () = self.cut.cancelled() => return,
                 }
             }
         };
-        if let Err(error) = served {
+        let is_ending = self.draining.is_cancelled();
+        served.ended(judge(sight.met(), (&ended).into(), is_ending));
+        if let Err(error) = ended {
             tracing::debug!(%error, "a client's connection broke");
         }
     }

@@ -4,12 +4,14 @@
 //! or both, and leaves nothing behind; [`load`] drives writers and readers through the Rust client and notes what each
 //! call was told; [`judge`] decides from these notes and the cluster's own history whether an acknowledged write was
 //! lost or doubled, or a read was stale; [`agree`] compares the replicas with one another; [`certificates`] signs what TLS
-//! is tried with; [`etcd_client`] tells what programs with that crate see.
+//! is tried with; [`etcd_client`] tells what programs with that crate see; [`proxy`] cuts connections of theirs; [`calm`]
+//! tries a test again that a pause of the machine has failed.
 //!
 //! Left out on purpose: clusters on loopback, which `quorate-local` starts; and what to break when, which is each
 //! test's own story.
 
 pub mod agree;
+pub mod calm;
 pub mod certificates;
 mod error;
 pub mod etcd_client;
@@ -17,6 +19,7 @@ pub mod judge;
 pub mod load;
 pub mod netns;
 mod process;
+pub mod proxy;
 pub mod record;
 pub mod room;
 

@@ -2,15 +2,17 @@
 
 mod client;
 mod group;
+mod members;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub(crate) use group::Group;
+pub use members::{Member, Members};
 
 /// How fast etcd's members notice that their leader is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Timing {
+pub enum Timing {
     /// As it is delivered: heartbeat 100 ms, election 1,000 ms.
     Default,
     /// As fast as its flags allow to be sensible: heartbeat 10 ms, election 50 ms.

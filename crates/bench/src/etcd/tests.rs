@@ -25,7 +25,7 @@ async fn a_round_of_each_fault() {
             .await
             .expect("a round");
         eprintln!("{fault}: {round:?}");
-        assert!(round.gap_ns.is_some(), "{fault}: {round:?}");
+        assert!(round.gap.is_some(), "{fault}: {round:?}");
         assert_eq!((round.failed, round.tally.lost), (0, 0), "{fault}: {round:?}");
     }
     Box::new(group).stop().await;

@@ -78,6 +78,28 @@ pub(crate) struct Arguments {
     #[arg(long, env = "QUORATE_SESSION_GRACE_MS", value_name = "MS")]
     pub(crate) session_grace_ms: Option<u64>,
 
+    /// How etcd's history is forgotten by itself: periodic (by time) or revision (by their number) [default: periodic]
+    #[arg(long, env = "QUORATE_AUTO_COMPACTION_MODE", value_name = "MODE")]
+    pub(crate) auto_compaction_mode: Option<String>,
+
+    /// How much of etcd's history is kept: hours or a time as 10m, or so many revisions; 0 forgets nothing by itself
+    /// [default: 0]
+    #[arg(long, env = "QUORATE_AUTO_COMPACTION_RETENTION", value_name = "RETENTION")]
+    pub(crate) auto_compaction_retention: Option<String>,
+
+    /// A lease of etcd's whose keeper's connection broke is revoked after this, unless there is a sign of life: off, or 800ms or
+    /// longer. The same at all replicas [default: off]
+    #[arg(long, env = "QUORATE_LEASE_ORPHAN_GRACE", value_name = "TIME")]
+    pub(crate) lease_orphan_grace: Option<String>,
+
+    /// With --lease-orphan-grace: a client that does not answer pings is taken for gone after this [default: 10s]
+    #[arg(long, env = "QUORATE_LEASE_SILENT_AFTER", value_name = "TIME")]
+    pub(crate) lease_silent_after: Option<String>,
+
+    /// Longest time to live of a lease of etcd's; who asks for more gets this [default: as asked for]
+    #[arg(long, env = "QUORATE_LEASE_TTL_MAX_S", value_name = "SECONDS")]
+    pub(crate) lease_ttl_max_s: Option<u64>,
+
     /// Log entries between two snapshots [default: 20000]
     #[arg(long, env = "QUORATE_SNAPSHOT_EVERY", value_name = "ENTRIES")]
     pub(crate) snapshot_every: Option<u64>,

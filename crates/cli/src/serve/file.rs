@@ -32,11 +32,24 @@ pub(crate) struct File {
     pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) profile: Option<String>,
     pub(crate) session_grace_ms: Option<u64>,
+    pub(crate) auto_compaction_mode: Option<String>,
+    pub(crate) auto_compaction_retention: Option<String>,
+    #[serde(default)]
+    pub(crate) lease: Lease,
     pub(crate) snapshot_every: Option<u64>,
     pub(crate) snapshot_keep: Option<u64>,
     pub(crate) drain_ms: Option<u64>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: Option<String>,
+}
+
+/// The keys that begin with `lease.`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lease {
+    pub(crate) orphan_grace: Option<String>,
+    pub(crate) silent_after: Option<String>,
+    pub(crate) ttl_max_s: Option<u64>,
 }
 
 impl File {
@@ -115,12 +128,16 @@ mod tests {
             tls_client_ca,
             profile,
             session_grace_ms,
+            auto_compaction_mode,
+            auto_compaction_retention,
+            lease,
             snapshot_every,
             snapshot_keep,
             drain_ms,
             log,
             log_format,
         } = file;
+        assert!(lease.orphan_grace.is_some() && lease.silent_after.is_some() && lease.ttl_max_s.is_some());
         assert!(peers_dns.is_some() && group_size.is_some() && join.is_some());
         assert!(
             name.is_some() && replicas.is_some() && data_dir.is_some() && bind.is_some() && http.is_some()
@@ -132,6 +149,7 @@ mod tests {
                 && snapshot_every.is_some()
                 && snapshot_keep.is_some()
         );
+        assert!(auto_compaction_mode.is_some() && auto_compaction_retention.is_some());
         assert!(
             drain_ms.is_some() && log.is_some() && log_format.is_some(),
             "every key is shown"

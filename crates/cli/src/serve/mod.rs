@@ -5,12 +5,15 @@
 //! because peers take over when it is gone. Left out on purpose: becoming a daemon, files of logs, rotation.
 
 mod arguments;
+mod compaction;
 mod file;
+mod leases;
 mod log;
 mod process;
 mod replicas;
 mod run;
 mod settings;
+mod value;
 
 pub(crate) use arguments::Arguments;
 pub(crate) use file::COMMENTED;

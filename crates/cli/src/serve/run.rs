@@ -60,6 +60,7 @@ pub(crate) fn failure(error: &StartError) -> Failure {
         | StartError::Config(_)
         | StartError::PortZero { .. }
         | StartError::Tls(_)
+        | StartError::Leases(_)
         | StartError::NoStore => Failure::Usage(line),
         StartError::Listen { .. } | StartError::Store(_) => Failure::Failed(line),
     }

@@ -6,11 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use quorate::{Builder, Coordinator, Listed, Profile, SnapshotEvery, TlsFiles};
+use quorate::{AutoCompaction, Builder, Coordinator, LeasePolicy, Listed, Profile, SnapshotEvery, TlsFiles};
 
 use super::arguments::Arguments;
 use super::file::File;
-use super::replicas;
+use super::value::short;
+use super::{compaction, leases, replicas};
 use crate::exit::Failure;
 
 /// Replicas that form a StatefulSet's group.
@@ -32,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) profile: Profile,
     pub(crate) session_grace: Duration,
+    pub(crate) compaction: Option<AutoCompaction>,
+    pub(crate) leases: LeasePolicy,
     pub(crate) snapshot: SnapshotEvery,
     pub(crate) drain: Duration,
     pub(crate) log: String,
@@ -108,6 +111,14 @@ impl Settings {
             Some("json") => true,
             Some(other) => return Err(format!("log_format: {:?} is neither text nor json", short(other))),
         };
+        let compaction = compaction::parse(
+            flag(&arguments.auto_compaction_mode, file.auto_compaction_mode).as_deref(),
+            flag(
+                &arguments.auto_compaction_retention,
+                file.auto_compaction_retention,
+            )
+            .as_deref(),
+        )?;
         let default = SnapshotEvery::default();
         let snapshot = SnapshotEvery {
             entries: number(
@@ -147,6 +158,8 @@ impl Settings {
                 file.session_grace_ms,
                 1_000,
             )?,
+            compaction,
+            leases: leases::policy(arguments, file.lease)?,
             snapshot,
             drain: ms("drain_ms", arguments.drain_ms, file.drain_ms, 5_000)?,
             log: flag(&arguments.log, file.log).unwrap_or_else(|| "info".to_owned()),
@@ -165,6 +178,8 @@ impl Settings {
             .profile(self.profile)
             .snapshot(self.snapshot)
             .session_grace(self.session_grace)
+            .auto_compaction(self.compaction)
+            .leases(self.leases)
             .drain_timeout(self.drain);
         let builder = match &self.http {
             Some(address) => builder.http(address),
@@ -212,10 +227,6 @@ fn number(key: &str, given: Option<u64>, default: u64, min: u64, max: u64) -> Re
         number if (min..=max).contains(&number) => Ok(number),
         number => Err(format!("{key}: {number} is out of range; give {min} to {max}")),
     }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 /// The host's name up to the first dot.
@@ -450,6 +461,13 @@ mod tests {
                     ..listing()
                 },
                 "session_grace_ms: ",
+            ),
+            (
+                Arguments {
+                    auto_compaction_retention: text("soon"),
+                    ..listing()
+                },
+                "auto_compaction_retention: \"soon\" is no time",
             ),
             (
                 Arguments {

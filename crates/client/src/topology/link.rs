@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_api::v1;
-use quorate_host::{Network, channel_endpoint, connect_lazy, entropy};
+use quorate_host::{Mishap, Network, channel_endpoint, connect_lazy_noting, entropy};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 
@@ -55,7 +55,8 @@ async fn attend(topology: &Topology, network: &Arc<dyn Network>, address: &Arc<s
         Ok(endpoint) => endpoint,
         Err(error) => return format!("is not an address that can be dialled ({error})"),
     };
-    let wire = Wire::new(connect_lazy(&endpoint, Arc::clone(network)));
+    let mishap = Mishap::default();
+    let wire = Wire::new(connect_lazy_noting(&endpoint, Arc::clone(network), &mishap));
     let mut client = v1::cluster_client::ClusterClient::new(wire.clone());
     let link = topology.next_link();
     let opening = async {
@@ -68,7 +69,7 @@ async fn attend(topology: &Topology, network: &Arc<dyn Network>, address: &Arc<s
     };
     let (mut stream, mut message) = match timeout(FIRST_ANSWER_TIMEOUT, opening).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(status)) => return words(&status),
+        Ok(Err(status)) => return mishap.explain(words(&status)),
         Err(_) => return format!("no answer within {FIRST_ANSWER_TIMEOUT:?}"),
     };
     loop {
@@ -78,7 +79,7 @@ async fn attend(topology: &Topology, network: &Arc<dyn Network>, address: &Arc<s
         topology.answered(address, link, &wire, Heard::read(said));
         message = match timeout(SILENCE_MAX, stream.message()).await {
             Ok(Ok(message)) => message,
-            Ok(Err(status)) => return words(&status),
+            Ok(Err(status)) => return mishap.explain(words(&status)),
             Err(_) => return format!("said nothing for {SILENCE_MAX:?}"),
         };
     }

@@ -23,8 +23,8 @@ use super::*;
 use crate::cluster::Cluster;
 use crate::convert::member::Scheme;
 use crate::kv::Kv;
-use crate::lease::Lease;
 use crate::lease::keep_alive::{Keeper, answers};
+use crate::lease::{Lease, LeasePolicy};
 use crate::maintenance::Maintenance;
 use crate::testing::{Memory, delete_request, get_request, is_absent, put, put_request, txn};
 
@@ -305,11 +305,8 @@ async fn users_and_roles_are_for_root_and_everybody_sees_their_own() {
 async fn leases_are_for_who_may_write_their_keys() {
     let (auth, kv) = services();
     enable(&auth.node);
-    let lease = Lease {
-        node: auth.node.clone(),
-        guard: Guard::new(),
-        ending: CancellationToken::new(),
-    };
+    let policy = LeasePolicy::default();
+    let lease = Lease::new(auth.node.clone(), Guard::new(), CancellationToken::new(), &policy);
     let grant = |user, id| lease.lease_grant(by(user, LeaseGrantRequest { id, ttl: 60 }));
     assert!(grant("one", 7).await.is_ok());
     assert!(grant("one", 8).await.is_ok());
@@ -345,7 +342,7 @@ async fn leases_are_for_who_may_write_their_keys() {
             shown: Credentials::of(by(user, ()).metadata()),
         };
         let requests = stream::iter([Ok(LeaseKeepAliveRequest { id })]);
-        let mut answers = answers(keeper, requests, CancellationToken::new());
+        let mut answers = answers(keeper, requests, CancellationToken::new(), None);
         let kept = answers.next().await.expect("an answer");
         assert_eq!(kept.is_ok(), want, "{user} {id}");
     }

@@ -11,8 +11,13 @@ use quorate_types::limits::KV_LEASE_TTL_S_MAX;
 use super::{Invalid, signed};
 use crate::limits::LEASE_TTL_S_MIN;
 
-/// A grant: its id, its time to live in seconds, and the command. `chosen` is the id when the client leaves it open.
-pub(crate) fn grant(request: &LeaseGrantRequest, chosen: u64) -> Result<(i64, u64, Command), Invalid> {
+/// A grant: its id, its time to live in seconds, and the command. `chosen` is the id when the client leaves it open. A longer time
+/// to live than `ttl_max_s` gets that.
+pub(crate) fn grant(
+    request: &LeaseGrantRequest,
+    chosen: u64,
+    ttl_max_s: Option<u64>,
+) -> Result<(i64, u64, Command), Invalid> {
     let lease = match request.id {
         // Positive, as etcd's own are, and never 0.
         0 => (chosen & i64::MAX.cast_unsigned()).max(1).cast_signed(),
@@ -23,6 +28,7 @@ pub(crate) fn grant(request: &LeaseGrantRequest, chosen: u64) -> Result<(i64, u6
     if ttl_s > KV_LEASE_TTL_S_MAX {
         return Err(Invalid::TtlTooLarge);
     }
+    let ttl_s = ttl_max_s.map_or(ttl_s, |max| ttl_s.min(max));
     Ok((lease, ttl_s, Command::GrantKvLease { lease, ttl_s }))
 }
 
@@ -93,9 +99,25 @@ mod tests {
             ("too long", 7, max + 1, Err(Invalid::TtlTooLarge)),
         ];
         for (name, id, ttl, want) in cases {
-            let read = grant(&LeaseGrantRequest { id, ttl }, 9);
+            let read = grant(&LeaseGrantRequest { id, ttl }, 9, None);
             let read = read.map(|(lease, ttl_s, _)| (lease, ttl_s));
             assert_eq!(read, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_cap_shortens_what_can_be_granted() {
+        let max = KV_LEASE_TTL_S_MAX.cast_signed();
+        let cases = [
+            ("longer", 60, Ok(10)),
+            ("as long", 10, Ok(10)),
+            ("shorter", 3, Ok(3)),
+            ("none", 0, Ok(2)),
+            ("too long for anybody", max + 1, Err(Invalid::TtlTooLarge)),
+        ];
+        for (name, ttl, want) in cases {
+            let read = grant(&LeaseGrantRequest { id: 7, ttl }, 9, Some(10));
+            assert_eq!(read.map(|(_, ttl_s, _)| ttl_s), want, "{name}");
         }
     }
 
@@ -103,7 +125,7 @@ mod tests {
     fn ids_of_ours_are_positive() {
         let cases = [(0, 1), (1 << 63, 1), (u64::MAX, i64::MAX), (5 | 1 << 63, 5)];
         for (chosen, want) in cases {
-            let read = grant(&LeaseGrantRequest { id: 0, ttl: 5 }, chosen);
+            let read = grant(&LeaseGrantRequest { id: 0, ttl: 5 }, chosen, None);
             assert_eq!(read.map(|(lease, ..)| lease), Ok(want), "{chosen:x}");
         }
     }

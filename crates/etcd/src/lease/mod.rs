@@ -1,10 +1,17 @@
 //! `Lease`: keys that die with whoever keeps them.
 //!
 //! Promises: a keepalive is answered as renewed only behind the leader's barrier (`quorate-replica`); a lease that is not
-//! there is told by a time to live of 0 or -1, as in etcd, not by an error; every replica answers for the leader. Left out
-//! on purpose: how a lease's clock runs, which is the leader's business.
+//! there is told by a time to live of 0 or -1, as in etcd, not by an error; every replica answers for the leader. What etcd has
+//! not is off unless [`LeasePolicy`] asks for it. Left out on purpose: how a lease's clock runs, which is the leader's business.
 
+mod bindings;
+mod breaks;
 pub(crate) mod keep_alive;
+mod keepers;
+#[cfg(test)]
+mod keepers_tests;
+mod outbox;
+pub(crate) mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +20,7 @@ use quorate_api::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseLeasesResponse,
     LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
-use quorate_host::entropy;
+use quorate_host::{Connection, entropy};
 use quorate_replica::machine::{Command, KvNeed, Reply};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,15 +30,43 @@ use crate::convert::lease as convert;
 use crate::node::Node;
 use crate::{deadline, error};
 use keep_alive::{KeepAlives, Keeper};
+use keepers::Keepers;
+pub(crate) use policy::LeasePolicy;
 
 /// What a call ends with.
 type Answer<T> = Result<Response<T>, Status>;
 
 pub(crate) struct Lease<N> {
-    pub(crate) node: N,
-    pub(crate) guard: Guard,
+    node: N,
+    guard: Guard,
     /// Streams end, so that they go on elsewhere.
-    pub(crate) ending: CancellationToken,
+    ending: CancellationToken,
+    /// Longest time to live that is granted, seconds.
+    ttl_max_s: Option<u64>,
+    /// Absent when it does not matter which connection keeps a lease.
+    keepers: Option<Keepers<N>>,
+}
+
+impl<N: Node> Lease<N> {
+    pub(crate) fn new(node: N, guard: Guard, ending: CancellationToken, policy: &LeasePolicy) -> Self {
+        Self {
+            keepers: Keepers::new(node.clone(), policy),
+            ttl_max_s: policy.ttl_max_s,
+            node,
+            guard,
+            ending,
+        }
+    }
+
+    /// What is to run for as long as the service does.
+    pub(crate) fn work(&self) -> impl Future<Output = ()> + Send + use<N> {
+        let (keepers, ending) = (self.keepers.clone(), self.ending.clone());
+        async move {
+            if let Some(keepers) = keepers {
+                keepers.run(ending).await;
+            }
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -42,7 +77,8 @@ impl<N: Node> lease_server::Lease for Lease<N> {
         let deadline = deadline::of(request.metadata());
         let shown = Credentials::of(request.metadata());
         let (lease, ttl_s, command) =
-            convert::grant(request.get_ref(), entropy::random_u64()).map_err(error::invalid)?;
+            convert::grant(request.get_ref(), entropy::random_u64(), self.ttl_max_s)
+                .map_err(error::invalid)?;
         match self.guard.decide(&self.node, &shown, command, deadline).await? {
             Reply::KvLeaseGranted { revision } => {
                 let header = self.node.stamp().header(revision);
@@ -76,8 +112,14 @@ impl<N: Node> lease_server::Lease for Lease<N> {
             guard: self.guard.clone(),
             shown: Credentials::of(request.metadata()),
         };
-        let answers = keep_alive::answers(keeper, request.into_inner(), self.ending.clone());
-        Ok(Response::new(answers))
+        // Whoever is not on a connection of the server's has none that could break.
+        let connection = request.extensions().get::<Connection>().cloned();
+        let keeping = self.keepers.as_ref().zip(connection);
+        let keeping = keeping.map(|(keepers, connection)| keepers.opened(connection));
+        let (requests, ending) = (request.into_inner(), self.ending.clone());
+        Ok(Response::new(keep_alive::answers(
+            keeper, requests, ending, keeping,
+        )))
     }
 
     async fn lease_time_to_live(

@@ -12,11 +12,11 @@ use crate::kv::Kv;
 use crate::testing::{Memory, get_request, put_request};
 
 fn service() -> Lease<Memory> {
-    Lease {
-        node: Memory::new(),
-        guard: Guard::new(),
-        ending: CancellationToken::new(),
-    }
+    with(&LeasePolicy::default())
+}
+
+fn with(policy: &LeasePolicy) -> Lease<Memory> {
+    Lease::new(Memory::new(), Guard::new(), CancellationToken::new(), policy)
 }
 
 fn keeper(lease: &Lease<Memory>) -> Keeper<Memory> {
@@ -74,6 +74,22 @@ async fn keys_go_with_their_lease() {
 }
 
 #[tokio::test]
+async fn a_cap_on_times_to_live_is_stated_and_kept_to() {
+    let lease = with(&LeasePolicy {
+        ttl_max_s: Some(10),
+        ..LeasePolicy::default()
+    });
+    for (asked, want) in [(60, 10), (10, 10), (9, 9), (0, 2)] {
+        let request = LeaseGrantRequest { id: 0, ttl: asked };
+        let granted = lease.lease_grant(Request::new(request)).await;
+        let granted = granted.expect("a grant").into_inner();
+        assert_eq!(granted.ttl, want, "{asked}");
+        let lives = time(&lease, granted.id).await;
+        assert_eq!(lives.granted_ttl, want, "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn faults_are_told_in_etcds_words() {
     let lease = service();
     grant(&lease, 7).await.expect("a grant");
@@ -115,7 +131,7 @@ fn asked(ids: &[i64]) -> impl stream::Stream<Item = Result<LeaseKeepAliveRequest
 async fn keepalives_are_answered_in_their_order_and_unknown_leases_have_no_time() {
     let lease = service();
     grant(&lease, 7).await.expect("a grant");
-    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 8, 7]), lease.ending.clone());
+    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 8, 7]), lease.ending.clone(), None);
     let answers: Vec<_> = answers.map(|answer| answer.expect("an answer")).collect().await;
     let said: Vec<_> = answers.iter().map(|answer| (answer.id, answer.ttl)).collect();
     assert_eq!(said, [(7, 60), (8, 0), (7, 60)]);
@@ -128,7 +144,7 @@ async fn a_stream_ends_with_its_first_error_and_when_the_server_stops() {
     grant(&lease, 7).await.expect("a grant");
     let (term, leader) = (Term(3), None);
     lease.node.breaks(Unavailable::NotLeader { term, leader });
-    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 7]), lease.ending.clone());
+    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 7]), lease.ending.clone(), None);
     let answers: Vec<_> = answers.collect().await;
     assert_eq!(answers.len(), 1);
     let status = answers[0].as_ref().expect_err("no leader");
@@ -139,7 +155,7 @@ async fn a_stream_ends_with_its_first_error_and_when_the_server_stops() {
 
     let lease = service();
     let silent = stream::pending::<Result<LeaseKeepAliveRequest, Status>>();
-    let answers = keep_alive::answers(keeper(&lease), silent, lease.ending.clone());
+    let answers = keep_alive::answers(keeper(&lease), silent, lease.ending.clone(), None);
     lease.ending.cancel();
     let answers: Vec<_> = answers.collect().await;
     let status = answers[0].as_ref().expect_err("stopped");

@@ -7,7 +7,8 @@
 //!
 //! Where things are: `hub` hands each change to the streams that are interested, found by `index` (`keys`, `ranges`), through
 //! their `inbox`; `stream` is one client's stream, `watches` what is on it, `catch_up` reads the history, `outgoing`
-//! makes responses (`events`, `fragments`), `progress` says how far it is, `leader` ends streams that want a leader.
+//! makes responses (`events`, `fragments`), `progress` says how far it is, `leader` ends streams that want a leader;
+//! `notices` tells other services that something has changed.
 //! Left out on purpose: queues for single watches. The history is the queue.
 
 mod catch_up;
@@ -18,6 +19,7 @@ mod inbox;
 mod index;
 mod keys;
 mod leader;
+mod notices;
 mod outgoing;
 mod progress;
 mod ranges;
@@ -29,13 +31,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, stream as streams};
+use quorate_api::etcdserverpb::watch_request::RequestUnion;
 use quorate_api::etcdserverpb::watch_server;
-use quorate_api::etcdserverpb::{WatchRequest, WatchResponse};
+use quorate_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
+use quorate_replica::machine::Image;
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use hub::Full;
+pub(crate) use notices::Notices;
 
 use crate::auth::{Credentials, Guard};
 use crate::error;
@@ -86,6 +92,32 @@ impl<N: Node> Watch<N> {
         }
     }
 
+    /// To be told of keys, for the other services.
+    pub(crate) fn notices(&self) -> Result<Notices, Full> {
+        Notices::open(&self.hub)
+    }
+
+    /// What this replica has, at least as new as what it was told of.
+    pub(crate) fn image(&self) -> Result<Image, Status> {
+        let image = self.node.read_stale();
+        image.map_err(|unavailable| error::unavailable(&unavailable))
+    }
+
+    /// A single watch, for the other services, as if the caller of `call` had opened it.
+    pub(crate) fn follow(
+        &self,
+        request: WatchCreateRequest,
+        call: &MetadataMap,
+    ) -> Result<impl Stream<Item = Result<WatchResponse, Status>> + Send + use<N>, Status> {
+        let request = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(request)),
+        };
+        let requests = streams::iter([Ok(request)]);
+        let shown = Credentials::of(call);
+        let stream = self.open(requests, shown, leader::is_required(call))?;
+        Ok(responses(stream))
+    }
+
     /// A stream that answers `requests`.
     fn open<R>(
         &self,
@@ -97,9 +129,7 @@ impl<N: Node> Watch<N> {
         R: Stream<Item = Result<WatchRequest, Status>> + Send + Unpin,
     {
         // Part of a group, and not stopped.
-        self.node
-            .read_stale()
-            .map_err(|unavailable| error::unavailable(&unavailable))?;
+        self.image()?;
         let around = Surroundings {
             node: self.node.clone(),
             guard: self.guard.clone(),
@@ -125,12 +155,19 @@ impl<N: Node> watch_server::Watch for Watch<N> {
         let wants_leader = leader::is_required(request.metadata());
         let shown = Credentials::of(request.metadata());
         let stream = self.open(request.into_inner(), shown, wants_leader)?;
-        let responses = streams::unfold(stream, |mut stream| async move {
-            let response = stream.next().await?;
-            Some((response, stream))
-        });
-        Ok(Response::new(Box::pin(responses)))
+        Ok(Response::new(Box::pin(responses(stream))))
     }
+}
+
+fn responses<N, R>(stream: WatchStream<N, R>) -> impl Stream<Item = Result<WatchResponse, Status>> + Send
+where
+    N: Node,
+    R: Stream<Item = Result<WatchRequest, Status>> + Send + Unpin,
+{
+    streams::unfold(stream, |mut stream| async move {
+        let response = stream.next().await?;
+        Some((response, stream))
+    })
 }
 
 #[cfg(test)]

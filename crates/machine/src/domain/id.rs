@@ -36,7 +36,7 @@ mod tests {
     fn ids_are_consecutive_and_never_given_twice() {
         let mut state = State::empty();
         state.head.last_id = 10;
-        let mut txn = Txn::begin(&state);
+        let mut txn = Txn::begin(&mut state);
         let mut allocate = |count| allocate(&mut txn, &AllocateIds { count });
         assert_eq!(allocate(3), Ok(Reply::IdsAllocated { first: 11, count: 3 }));
         assert_eq!(allocate(1), Ok(Reply::IdsAllocated { first: 14, count: 1 }));

@@ -254,6 +254,11 @@ impl User {
         before
     }
 
+    /// Whether no transaction is going on that has changed something.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Ends the transaction that is going on. `None` when it changed nothing.
     pub(crate) fn close(&mut self) -> Option<Arc<ChangeSet>> {
         let changes = std::mem::take(&mut self.changes);

@@ -88,7 +88,9 @@ async fn reflection_lists_all_services_and_describes_them_whole() {
     for name in ours.map(|name| format!("quorate.v1.{name}")) {
         assert!(names.contains(&name), "{name} is missing in {names:?}");
     }
-    assert!(names.contains("etcdserverpb.KV"));
+    for etcds in ["etcdserverpb.KV", "v3lockpb.Lock", "v3electionpb.Election"] {
+        assert!(names.contains(etcds), "{etcds} is missing in {names:?}");
+    }
     assert!(names.contains("grpc.health.v1.Health"));
 
     // A tool that reads files by name, one import after the other, finds them all.

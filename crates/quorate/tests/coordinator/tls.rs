@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::{Coordinator, Network, StartError, Tcp, TlsFiles};
+use quorate_api::etcdserverpb::kv_client::KvClient;
+use quorate_api::etcdserverpb::{PutRequest, RangeRequest};
 use quorate_client::{Client, Error};
 use quorate_testkit::certificates::{Authority, Paths, Wanted};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use crate::cluster::{Cluster, Reserved, database, soon, until};
 
@@ -63,6 +67,26 @@ fn client(cluster: &Cluster, files: Option<quorate_client::TlsFiles>) -> Client 
     .deadline(Duration::from_secs(60))
     .connect()
     .unwrap()
+}
+
+/// A client of etcd's API at the first replica, which trusts the CA of these files.
+fn etcd_client(cluster: &Cluster, files: &quorate_client::TlsFiles) -> KvClient<Channel> {
+    let endpoint =
+        quorate_host::channel_endpoint(&cluster.listed[0].client_address, Duration::from_secs(10)).unwrap();
+    let network = quorate_tls::ClientTls::load(files)
+        .unwrap()
+        .network(Arc::new(Tcp));
+    KvClient::new(quorate_host::connect_lazy(&endpoint, network))
+}
+
+/// The value of a key, by etcd's API.
+async fn value(client: &mut KvClient<Channel>, key: &str) -> Result<Vec<u8>, Status> {
+    let request = RangeRequest {
+        key: key.to_owned().into(),
+        ..RangeRequest::default()
+    };
+    let found = soon(client.range(request)).await?.into_inner();
+    Ok(found.kvs[0].value.to_vec())
 }
 
 /// Why a client gets no answer.
@@ -260,6 +284,14 @@ async fn certificates_are_replaced_while_the_group_runs() {
     let cluster = Cluster::start_with(1, Some(files.clone())).await;
     let before = client(&cluster, Some(house.client(None)));
     before.root().create_database(database("before")).await.unwrap();
+    cluster.settled().await;
+    let mut etcd_before = etcd_client(&cluster, &house.client(None));
+    let put = PutRequest {
+        key: "k".into(),
+        value: "v".into(),
+        ..PutRequest::default()
+    };
+    soon(etcd_before.put(put)).await.unwrap();
     let wanted = Wanted {
         name: "replica",
         ..Wanted::LOOPBACK
@@ -270,6 +302,14 @@ async fn certificates_are_replaced_while_the_group_runs() {
     let line = no_answer(&cluster, Some(house.client(None))).await;
     assert!(line.contains("UnknownIssuer"), "{line}");
     before.root().create_database(database("still")).await.unwrap();
+
+    // etcd's API is on the same port, and goes by the same files.
+    let mut etcd_after = etcd_client(&cluster, &next.client(None));
+    assert_eq!(value(&mut etcd_after, "k").await.unwrap(), b"v");
+    assert_eq!(value(&mut etcd_before, "k").await.unwrap(), b"v", "it stands");
+    let mut stranger = etcd_client(&cluster, &house.client(None));
+    let refused = value(&mut stranger, "k").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
 
     for client in [before, after] {
         client.close().await;

@@ -81,6 +81,8 @@ fn checked(name: &MemberName, listed: &[Listed]) -> Result<Vec<Listed>, BackupEr
         profile: crate::Profile::default(),
         snapshot: SnapshotEvery::default(),
         session_grace: std::time::Duration::ZERO,
+        compaction: None,
+        orphan_grace: None,
         version: String::new(),
     };
     Ok(config.checked()?.listed)

@@ -77,15 +77,25 @@ impl LeaseClocks {
         self.clocks.get(&lease).is_some_and(|clock| !clock.expiring)
     }
 
-    /// The holder's connection broke: unless it renews, the lease ends after `grace`.
-    pub(crate) fn suspect(&mut self, lease: Leased, now: Duration, grace: Duration) {
-        let Some(clock) = self.clocks.get_mut(&lease).filter(|clock| !clock.expiring) else {
-            return;
-        };
-        let ends = clock.expires_at.min(now + grace);
-        self.due.remove(&(clock.expires_at, lease));
+    /// The holder's connection broke: unless it renews, the lease ends after `grace`. Gives when it would have ended, or `None`
+    /// when it cannot be renewed anyhow.
+    pub(crate) fn suspect(&mut self, lease: Leased, now: Duration, grace: Duration) -> Option<Duration> {
+        let clock = self.clocks.get_mut(&lease).filter(|clock| !clock.expiring)?;
+        let before = clock.expires_at;
+        let ends = before.min(now + grace);
+        self.due.remove(&(before, lease));
         clock.expires_at = ends;
         self.due.insert((ends, lease));
+        Some(before)
+    }
+
+    /// The suspicion was wrong: the lease ends no sooner than `expires_at`.
+    pub(crate) fn clear(&mut self, lease: Leased, expires_at: Duration) {
+        if let Some(clock) = self.clocks.get_mut(&lease).filter(|clock| !clock.expiring) {
+            self.due.remove(&(clock.expires_at, lease));
+            clock.expires_at = clock.expires_at.max(expires_at);
+            self.due.insert((clock.expires_at, lease));
+        }
     }
 
     /// Takes the leases that are due, at most `max`; from here on they cannot be renewed.
@@ -196,6 +206,21 @@ mod tests {
         assert_eq!(clocks.next_due(), Some(ms(30)), "suspicion never lengthens");
         assert_eq!(clocks.renew(A, ms(25)), Some(TTL));
         assert_eq!(clocks.next_due(), Some(ms(125)));
+    }
+
+    #[test]
+    fn a_suspicion_that_is_cleared_leaves_the_clock_as_it_was() {
+        let mut clocks = running();
+        assert_eq!(clocks.suspect(A, ms(10), ms(20)), Some(ms(100)));
+        clocks.clear(A, ms(100));
+        assert_eq!(clocks.next_due(), Some(ms(100)));
+        assert_eq!(clocks.renew(A, ms(20)), Some(TTL));
+        clocks.clear(A, ms(100));
+        assert_eq!(clocks.next_due(), Some(ms(120)), "it never shortens");
+        clocks.take_due(ms(120), 10);
+        assert_eq!(clocks.suspect(A, ms(120), ms(20)), None);
+        clocks.clear(A, ms(500));
+        assert_eq!(clocks.next_due(), None, "what is being expired stays so");
     }
 
     #[test]

@@ -5,19 +5,24 @@
 //! A new leader starts every clock at full time to live after it has applied its first entry, spread, so that sessions
 //! that all lost their leader do not all expire in one moment. Sessions are followed by their changes; etcd's leases, which
 //! make none, by comparing what there is with what the clocks know.
+//!
+//! Where a grace for orphans is set, a lease of etcd's whose keeper's connection broke is expired after it, like any other that
+//! runs out, unless there is a sign of life ([`super::orphans`]). The grace begins no sooner than this replica's reign.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quorate_host::entropy;
-use quorate_machine::{Command, Image, KvLease, KvLeaseNews, KvLeases, Lease, LeaseId, Resource};
+use quorate_machine::{Command, Image, KvGrant, KvLease, KvLeaseNews, KvLeases, Lease, LeaseId, Resource};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Duties;
 use super::clocks::{LeaseClocks, Leased};
-use super::kv_leases::{KvLeaseTime, LeaseQuestion, LeaseSaid};
+use super::guard::Guard;
+use super::kv_leases::{Asked, KvLeaseTime, LeaseQuestion, LeaseSaid};
+use crate::metrics::OrphanCounters;
 use crate::unavailable::Unavailable;
 use crate::watch::Cancelled;
 
@@ -29,12 +34,17 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// After a change of leader every lease lives longer by up to this part of its time to live.
 const SPREAD: f64 = 0.1;
+/// Keys of an orphan that are counted for the log.
+const KEYS_COUNTED_MAX: usize = 1_000;
 
 /// The clocks, while this replica leads; shared with the sessions' streams.
 #[derive(Debug)]
 pub(crate) struct LeaseKeeper {
     started: Instant,
     running: Mutex<Option<Running>>,
+    /// A lease of etcd's whose keeper's connection broke ends after this; `None`: connections do not matter.
+    orphan_grace: Option<Duration>,
+    counters: OrphanCounters,
     /// The next moment of expiry may have come closer.
     sooner: Notify,
 }
@@ -42,6 +52,8 @@ pub(crate) struct LeaseKeeper {
 #[derive(Debug)]
 struct Running {
     clocks: LeaseClocks,
+    /// Absent when connections do not matter.
+    guard: Option<Guard>,
     /// etcd's leases that the clocks know.
     known: KvLeases,
 }
@@ -56,19 +68,43 @@ impl Running {
         for news in leases.news(&self.known) {
             match news {
                 KvLeaseNews::Granted(lease) => self.clocks.start(Leased::Kv(lease.grant), ttl(lease), now),
-                KvLeaseNews::Ended(grant) => self.clocks.stop(Leased::Kv(grant)),
+                KvLeaseNews::Ended(grant) => {
+                    self.clocks.stop(Leased::Kv(grant));
+                    if let Some(guard) = &mut self.guard {
+                        guard.ended(grant);
+                    }
+                }
             }
         }
         self.known = leases.clone();
     }
 
-    fn say(&mut self, question: LeaseQuestion, arrived: Duration, now: Duration) -> LeaseSaid {
+    /// Takes what is told, and answers. Adds to `spared` how many leases are orphans no more.
+    fn say(
+        &mut self,
+        question: LeaseQuestion,
+        arrived: Duration,
+        now: Duration,
+        spared: &mut usize,
+    ) -> LeaseSaid {
+        if let Asked::Back { at, host } = question.asked {
+            if let Some(guard) = &mut self.guard {
+                *spared += guard.back(&mut self.clocks, host, at);
+            }
+            return LeaseSaid::Absent;
+        }
         let Some(lease) = self.known.get(question.lease) else {
             return LeaseSaid::Absent;
         };
         let of = Leased::Kv(lease.grant);
-        if question.renew {
-            self.clocks.renew(of, arrived);
+        match &mut self.guard {
+            Some(guard) => {
+                *spared += guard.take(&mut self.clocks, lease.grant, question, arrived);
+            }
+            None if question.asked == Asked::Renew => {
+                self.clocks.renew(of, arrived);
+            }
+            None => {}
         }
         match self.clocks.left(of, now) {
             None => LeaseSaid::Expiring,
@@ -85,10 +121,12 @@ fn ttl(lease: KvLease) -> Duration {
 }
 
 impl LeaseKeeper {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(orphan_grace: Option<Duration>, counters: OrphanCounters) -> Self {
         Self {
             started: Instant::now(),
             running: Mutex::new(None),
+            orphan_grace,
+            counters,
             sooner: Notify::new(),
         }
     }
@@ -116,7 +154,13 @@ impl LeaseKeeper {
         for lease in known.iter() {
             start(Leased::Kv(lease.grant), ttl(lease));
         }
-        *self.running() = Some(Running { clocks, known });
+        *self.running() = Some(Running {
+            clocks,
+            guard: self
+                .orphan_grace
+                .map(|grace| Guard::new(self.started, now, grace)),
+            known,
+        });
         self.sooner.notify_one();
     }
 
@@ -163,8 +207,23 @@ impl LeaseKeeper {
         let mut running = self.running();
         let running = running.as_mut()?;
         running.follow(leases, now);
-        let say = |question: &LeaseQuestion| running.say(*question, arrived, now);
-        Some(questions.iter().map(say).collect())
+        let due = running.clocks.next_due();
+        let mut spared = 0;
+        let mut say = |question: &LeaseQuestion| running.say(*question, arrived, now, &mut spared);
+        let said = questions.iter().map(&mut say).collect();
+        if running.clocks.next_due() < due {
+            self.sooner.notify_one();
+        }
+        self.counters.renewed(spared);
+        Some(said)
+    }
+
+    /// Those of `leases` whose keeper is gone.
+    fn orphans(&self, leases: &[KvGrant]) -> Vec<KvGrant> {
+        let running = self.running();
+        let guard = running.as_ref().and_then(|running| running.guard.as_ref());
+        let is_orphan = |lease: &&KvGrant| guard.is_some_and(|guard| guard.is_orphan(**lease));
+        leases.iter().filter(is_orphan).copied().collect()
     }
 
     /// Renews `lease` as of `arrived`; the barrier has been passed since. `None` when it cannot be renewed any more.
@@ -272,22 +331,40 @@ async fn expire(duties: &Duties) {
     }
     if !grants.is_empty() {
         let leases: Vec<_> = grants.iter().copied().map(Leased::Kv).collect();
-        propose(duties, Command::ExpireKvLeases { grants }, &leases).await;
+        let orphans = duties.leases.orphans(&grants);
+        let image = duties.published.image();
+        let keys = |lease: &KvGrant| image.kv_lease_keys(lease.lease).take(KEYS_COUNTED_MAX).count();
+        let orphans: Vec<_> = orphans.iter().map(|lease| (lease.lease, keys(lease))).collect();
+        if propose(duties, Command::ExpireKvLeases { grants }, &leases).await {
+            for (lease, keys) in &orphans {
+                tracing::info!(
+                    lease,
+                    keys,
+                    "an orphaned lease is revoked: its keeper's connection broke, and nothing was heard of it within the grace"
+                );
+            }
+            duties.leases.counters.revoked(orphans.len());
+        }
     }
 }
 
-async fn propose(duties: &Duties, expiry: Command, leases: &[Leased]) {
+/// Whether it was executed.
+async fn propose(duties: &Duties, expiry: Command, leases: &[Leased]) -> bool {
     tracing::info!(leases = leases.len(), "leases have run out");
     let deadline = Instant::now() + PROPOSE_TIMEOUT;
     match duties.proposer.propose(&expiry, None, deadline).await {
         // Applied; what has ended loses its clock. A refusal cannot be: unknown leases are skipped.
-        Ok(_) => {}
+        Ok(_) => true,
         // It may be applied at any moment: these leases stay beyond renewal. If it is not, the next leader starts anew.
-        Err(Unavailable::OutcomeUnknown) => tracing::warn!("the outcome of an expiry is unknown"),
+        Err(Unavailable::OutcomeUnknown) => {
+            tracing::warn!("the outcome of an expiry is unknown");
+            false
+        }
         Err(error) => {
             tracing::debug!(%error, "an expiry was not executed");
             duties.leases.put_back(leases);
             tokio::time::sleep(RETRY_PAUSE).await;
+            false
         }
     }
 }

@@ -6,9 +6,12 @@
 
 pub(crate) mod clients;
 pub(crate) mod clocks;
+pub(crate) mod compaction;
 pub(crate) mod features;
+pub(crate) mod guard;
 pub(crate) mod kv_leases;
 pub(crate) mod lease_keeper;
+pub(crate) mod orphans;
 pub(crate) mod sessions;
 
 use std::sync::Arc;

@@ -42,11 +42,23 @@ use std::fmt;
 
 use quorate_types::{NodeId, Term};
 
+use crate::raft::types::LeaderId;
+
 /// Names one leadership: no two nodes ever lead under the same one. openraft's committed vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Reign {
     pub(crate) term: Term,
     pub(crate) leader: NodeId,
+}
+
+impl Reign {
+    /// In our own words.
+    pub(crate) fn of(leader: &LeaderId) -> Self {
+        Self {
+            term: Term(leader.term),
+            leader: leader.node_id,
+        }
+    }
 }
 
 impl fmt::Display for Reign {

@@ -322,6 +322,8 @@ mod tests {
             profile: Profile::Lan,
             snapshot: crate::SnapshotEvery::default(),
             session_grace: Duration::ZERO,
+            compaction: None,
+            orphan_grace: None,
             version: String::new(),
         };
         let incarnation = Incarnation(7);

@@ -21,8 +21,9 @@ use crate::peer::client::{Peer, Peers};
 use crate::peer::forwarded::{self, PROPOSALS_PER_CALL_MAX, Proposal, Proposed};
 use crate::unavailable::Unavailable;
 
-/// Calls that wait for answers at once. Further writes gather into fewer, larger calls: a call costs more than a write.
-const CALLS_IN_FLIGHT_MAX: usize = 32;
+/// Calls that wait for answers at once. Further writes gather into fewer, larger calls: a call costs far more than a write, at both
+/// ends, and what gathers is appended and flushed together.
+const CALLS_IN_FLIGHT_MAX: usize = 4;
 /// Bytes of commands in one call, unless a single one has more.
 const CALL_BYTES_MAX: usize = APPEND_BYTES_MAX;
 

@@ -31,16 +31,19 @@ use quorate_host::{Network, channel_endpoint, connect_lazy};
 use quorate_store::SnapshotReader;
 use quorate_types::limits::PEER_MESSAGE_BYTES_MAX;
 use quorate_types::{Member, NodeId};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::caller::Caller;
+use super::granted::Granted;
 use super::wire;
 use super::wire::peer_client::PeerClient as WireClient;
 use super::{convert, snapshot};
-use crate::raft::types::{RpcError, TypeConfig, Vote};
+use crate::failover::Reign;
+use crate::raft::types::{LogId, RpcError, TypeConfig, Vote};
 
 /// A peer that does not accept a connection within this time is unreachable for now.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -53,6 +56,8 @@ pub(crate) struct Peers {
     /// Who we are; `to` is set for each peer.
     me: Caller,
     network: Arc<dyn Network>,
+    /// The newest reign whose first entry this replica has applied.
+    applied_reign: watch::Receiver<Option<Reign>>,
     connected: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
 }
 
@@ -64,13 +69,21 @@ pub(crate) struct Peer {
     urgent: WireClient<Channel>,
     bulk: WireClient<Channel>,
     forwarding: WireClient<Channel>,
+    /// What the peer said when it granted us a vote at last.
+    granted: Mutex<Option<Granted>>,
+    applied_reign: watch::Receiver<Option<Reign>>,
 }
 
 impl Peers {
-    pub(crate) fn new(me: Caller, network: Arc<dyn Network>) -> Arc<Self> {
+    pub(crate) fn new(
+        me: Caller,
+        network: Arc<dyn Network>,
+        applied_reign: watch::Receiver<Option<Reign>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             me,
             network,
+            applied_reign,
             connected: Mutex::default(),
         })
     }
@@ -83,7 +96,7 @@ impl Peers {
         {
             return Ok(Arc::clone(peer));
         }
-        let peer = Arc::new(Peer::new(self.me, member, &self.network)?);
+        let peer = Arc::new(Peer::new(self, member)?);
         connected.insert(member.node, Arc::clone(&peer));
         Ok(peer)
     }
@@ -113,20 +126,38 @@ pub(crate) fn dial(
 }
 
 impl Peer {
-    fn new(me: Caller, member: &Member, network: &Arc<dyn Network>) -> Result<Self, tonic::transport::Error> {
+    fn new(peers: &Peers, member: &Member) -> Result<Self, tonic::transport::Error> {
         let mut metadata = MetadataMap::new();
         Caller {
             to: member.node,
-            ..me
+            ..peers.me
         }
         .write(&mut metadata);
+        let dial = || dial(&member.peer_address, &peers.network);
         Ok(Self {
             member: member.clone(),
             metadata,
-            urgent: dial(&member.peer_address, network)?,
-            bulk: dial(&member.peer_address, network)?,
-            forwarding: dial(&member.peer_address, network)?,
+            urgent: dial()?,
+            bulk: dial()?,
+            forwarding: dial()?,
+            granted: Mutex::default(),
+            applied_reign: peers.applied_reign.clone(),
         })
+    }
+
+    /// Keeps what the peer's answer to a vote request tells about its log.
+    fn voted(&self, request: &VoteRequest<TypeConfig>, response: &VoteResponse<TypeConfig>) {
+        if let Some(granted) = Granted::of(request, response) {
+            *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = Some(granted);
+        }
+    }
+
+    /// The last entry of `request` when the peer is known to hold all of them. Asked after the request was made, because of
+    /// what openraft takes an answer for; see [`super::granted`].
+    fn holds(&self, request: &AppendEntriesRequest<TypeConfig>) -> Option<LogId> {
+        let granted = (*self.granted.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let held = granted.holds(request)?;
+        (!granted.is_over(&self.applied_reign)).then_some(held)
     }
 
     /// A request with this replica's metadata.
@@ -201,6 +232,10 @@ impl NetStreamAppend<TypeConfig> for RaftClient {
                 return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
             };
             let peer = self.peer()?;
+            if let Some(held) = peer.holds(&first) {
+                // openraft opens another stream for whatever is left to send.
+                return Ok(stream::iter([Ok(Ok(Some(held)))]).boxed() as BoxStream<'s, _>);
+            }
             let requests = stream::iter([first]).chain(input).map(convert::to_append);
             let response = peer
                 .urgent()
@@ -224,9 +259,11 @@ impl NetVote<TypeConfig> for RaftClient {
         _option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let peer = self.peer()?;
-        let request = peer.request(convert::to_vote_request(&request));
-        let response = peer.urgent().vote(request).await.map_err(unreachable)?;
-        convert::from_vote_response(response.into_inner()).map_err(unreachable)
+        let call = peer.request(convert::to_vote_request(&request));
+        let response = peer.urgent().vote(call).await.map_err(unreachable)?;
+        let response = convert::from_vote_response(response.into_inner()).map_err(unreachable)?;
+        peer.voted(&request, &response);
+        Ok(response)
     }
 
     async fn pre_vote(
@@ -300,5 +337,82 @@ impl NetBackoff<TypeConfig> for RaftClient {
             .chain(std::iter::repeat(last))
             .map(Duration::from_millis);
         Some(Backoff::new(pauses))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::EntryPayload;
+    use quorate_host::Tcp;
+    use quorate_types::{BootId, ClusterId, Incarnation, MemberName, Term};
+
+    use super::*;
+    use crate::raft::types::{self, Entry, LeaderId};
+
+    const OLD: LeaderId = LeaderId {
+        term: 6,
+        node_id: NodeId(1),
+    };
+
+    /// A client of a peer that cannot be reached, and that has voted for node 1 in term 7.
+    fn client(applied: watch::Receiver<Option<Reign>>) -> RaftClient {
+        // Port 1 is nobody's: whatever crosses the network fails.
+        let address = || "127.0.0.1:1".to_owned();
+        let me = Caller {
+            cluster: ClusterId(1),
+            from: NodeId(1),
+            to: NodeId(1),
+            boot: BootId(1),
+            incarnation: Incarnation(1),
+        };
+        let member = Member {
+            node: NodeId(2),
+            name: MemberName::new("b").expect("a name"),
+            incarnation: Incarnation(2),
+            peer_address: address(),
+            liveness_address: address(),
+            client_address: address(),
+        };
+        let peers = Peers::new(me, Arc::new(Tcp), applied);
+        let peer = peers.get(&member).expect("an address");
+        let candidate = types::vote(Term(7), NodeId(1), false);
+        let last = Some(LogId::new(OLD, 90));
+        let request = VoteRequest::new(candidate, last);
+        peer.voted(&request, &VoteResponse::new(candidate, last, true));
+        RaftClient { peer: Ok(peer) }
+    }
+
+    /// What the client answers to entries that end at `last`: the entry up to which they match.
+    async fn answer(client: &mut RaftClient, last: u64) -> Option<u64> {
+        let entries = (last - 7..=last).map(|index| Entry {
+            log_id: LogId::new(OLD, index),
+            payload: EntryPayload::Blank,
+        });
+        let request = AppendEntriesRequest {
+            vote: types::vote(Term(7), NodeId(1), true),
+            prev_log_id: Some(LogId::new(OLD, last - 8)),
+            entries: entries.collect(),
+            leader_commit: None,
+        };
+        let option = RPCOption::new(Duration::from_secs(1));
+        let mut answers = client.stream_append(stream::iter([request]), option).await.ok()?;
+        let answer = answers.next().await?.ok()?.ok()?;
+        assert!(answers.next().await.is_none(), "one question, one answer");
+        answer.map(|matching| matching.index())
+    }
+
+    #[tokio::test]
+    async fn what_a_voter_holds_is_not_asked_of_it_until_the_reign_serves() {
+        let (applied, applied_reign) = watch::channel(None);
+        let mut client = client(applied_reign);
+        let cases = [(16, Some(16)), (90, Some(90)), (91, None)];
+        for (last, want) in cases {
+            assert_eq!(answer(&mut client, last).await, want, "{last}");
+        }
+        applied.send_replace(Some(Reign {
+            term: Term(7),
+            leader: NodeId(1),
+        }));
+        assert_eq!(answer(&mut client, 90).await, None, "the reign serves");
     }
 }

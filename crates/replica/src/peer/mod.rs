@@ -8,6 +8,7 @@ pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod convert;
 pub(crate) mod forwarded;
+mod granted;
 pub(crate) mod leases;
 pub(crate) mod members;
 pub(crate) mod serve;

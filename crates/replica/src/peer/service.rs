@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use openraft::errors::Fatal;
 use quorate_store::Store;
-use quorate_types::{BootId, Index, NodeId, Term};
+use quorate_types::{BootId, Index, NodeId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status, Streaming};
@@ -106,10 +106,7 @@ impl PeerService {
 
 /// The reign that a vote is for, when it is committed.
 pub(crate) fn reign_of(vote: &Vote) -> Option<Reign> {
-    vote.committed.then_some(Reign {
-        term: Term(vote.leader_id.term),
-        leader: vote.leader_id.node_id,
-    })
+    vote.committed.then_some(Reign::of(&vote.leader_id))
 }
 
 fn stopped(fatal: Fatal<TypeConfig>) -> Status {

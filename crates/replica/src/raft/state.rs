@@ -15,7 +15,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use quorate_machine::{Image, Machine};
 use quorate_store::{SnapshotReader, Store, StoreError};
-use quorate_types::{Index, Term};
+use quorate_types::Index;
 use tokio::sync::watch;
 
 use super::membership;
@@ -89,11 +89,8 @@ impl StateMachine {
                 self.machine
                     .skip(index)
                     .map_err(|cause| self.stop(fault(cause)))?;
-                let leader = entry.log_id.committed_leader_id();
-                self.applied_reign.send_replace(Some(Reign {
-                    term: Term(leader.term),
-                    leader: leader.node_id,
-                }));
+                let reign = Reign::of(entry.log_id.committed_leader_id());
+                self.applied_reign.send_replace(Some(reign));
                 None
             }
             EntryPayload::Membership(membership) => {

@@ -34,6 +34,8 @@ pub(crate) struct Group {
     disks: BTreeMap<usize, MemoryDisk>,
     pub(crate) nodes: BTreeMap<usize, Node>,
     pub(crate) snapshot: SnapshotEvery,
+    /// Of leases whose keeper's connection broke.
+    pub(crate) orphan_grace: Option<Duration>,
     /// How far all clocks are ahead of the machine's.
     pub(crate) ahead_ms: Arc<AtomicU64>,
 }
@@ -113,6 +115,7 @@ impl Group {
             disks,
             nodes: BTreeMap::new(),
             snapshot: SnapshotEvery::default(),
+            orphan_grace: None,
             ahead_ms: Arc::default(),
         }
     }
@@ -140,6 +143,8 @@ impl Group {
             profile: Profile::Lan,
             snapshot: self.snapshot,
             session_grace: Duration::from_millis(200),
+            compaction: None,
+            orphan_grace: self.orphan_grace,
             version: "test".to_owned(),
         };
         let disk = self.disks[&index].clone();

@@ -20,8 +20,13 @@ use super::{Answer, Messages};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The services that can be asked for; an empty name stands for all.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 17] = [
     "",
+    "etcdserverpb.Cluster",
+    "etcdserverpb.KV",
+    "etcdserverpb.Lease",
+    "etcdserverpb.Maintenance",
+    "etcdserverpb.Watch",
     "quorate.v1.Clients",
     "quorate.v1.Cluster",
     "quorate.v1.Ids",
@@ -31,6 +36,8 @@ const SERVICES: [&str; 10] = [
     "quorate.v1.StaleRoot",
     "quorate.v1.Watch",
     "quorate.v1.Writes",
+    "v3electionpb.Election",
+    "v3lockpb.Lock",
 ];
 
 pub(super) fn service(replica: Replica, ending: CancellationToken) -> HealthServer<impl Health> {

@@ -4,6 +4,8 @@
 //! with the feature `etcd-client` alone, because that crate needs `protoc`. Left out on purpose: the comparison.
 
 #[cfg(feature = "etcd-client")]
+mod keeper;
+#[cfg(feature = "etcd-client")]
 mod teller;
 
 /// Whether the calls are built.
@@ -20,6 +22,8 @@ pub enum Part {
     Watch,
     /// Members and maintenance.
     Cluster,
+    /// Locks and elections.
+    Lock,
     /// Users, roles, permissions.
     Auth,
 }
@@ -39,4 +43,12 @@ pub async fn tell(part: Part, endpoints: &[String]) -> Result<Story, String> {
         "{part:?} of {} endpoints: built without the feature etcd-client",
         endpoints.len()
     ))
+}
+
+/// Keeps a lease for as long as it is let, over every loss of the connection: a program that lives. Gives why the lease was lost.
+pub async fn keep(endpoint: &str, lease: i64) -> String {
+    #[cfg(feature = "etcd-client")]
+    return keeper::keep(endpoint, lease).await;
+    #[cfg(not(feature = "etcd-client"))]
+    format!("lease {lease} at {endpoint}: built without the feature etcd-client")
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use etcd_client::{
     AlarmAction, AlarmType, Client, CompactionOptions, Compare, CompareOp, DeleteOptions, Error, GetOptions,
-    LeaseGrantOptions, LeaseTimeToLiveOptions, Permission, PutOptions, RoleRevokePermissionOptions,
-    SortOrder, SortTarget, Txn, TxnOp, UserAddOptions, WatchFilterType, WatchOptions, WatchStream,
+    LeaderKey, LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, Permission, ProclaimOptions,
+    PutOptions, ResignOptions, RoleRevokePermissionOptions, SortOrder, SortTarget, Txn, TxnOp,
+    UserAddOptions, WatchFilterType, WatchOptions, WatchStream,
 };
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -32,6 +33,7 @@ pub(super) async fn tell(part: Part, endpoints: &[String]) -> Result<Story, Stri
         Part::Lease => teller.leases().await,
         Part::Watch => teller.watches().await,
         Part::Cluster => teller.members().await,
+        Part::Lock => teller.locks().await,
         Part::Auth => teller.users().await,
     }
     Ok(teller.story)
@@ -320,6 +322,56 @@ impl Teller {
         call!(self, user_delete("root"));
         call!(self, auth_disable());
         call!(self, auth_disable());
+    }
+
+    async fn locks(&mut self) {
+        for lease in [21, 22] {
+            call!(
+                self,
+                lease_grant(600, Some(LeaseGrantOptions::new().with_id(lease)))
+            );
+        }
+        let with = |lease| Some(LockOptions::new().with_lease(lease));
+        call!(self, lock("l", with(21)));
+        call!(self, lock("l", with(21)));
+        // The second one waits for the first.
+        let mut other = self.client.clone();
+        let waits = tokio::spawn(async move { timeout(PATIENCE, other.lock("l", with(22))).await });
+        while !self.is_there("l/16").await {}
+        call!(self, unlock("l/15"));
+        if let Ok(locked) = waits.await {
+            self.note("the second lock", &locked);
+        }
+        call!(self, unlock("l/16"));
+        call!(self, unlock(""));
+        call!(self, lock("l", with(404)));
+
+        call!(self, leader("e"));
+        call!(self, campaign("e", "a", 21));
+        call!(self, leader("e"));
+        let key = || {
+            let key = LeaderKey::new().with_name("e").with_key("e/15");
+            key.with_rev(6).with_lease(21)
+        };
+        let Some(mut observed) = open!(self, observe("e")) else {
+            return;
+        };
+        let said = timeout(PATIENCE, observed.message()).await;
+        self.note("observed", &said);
+        let by = |key| Some(ProclaimOptions::new().with_leader(key));
+        call!(self, proclaim("b", by(key())));
+        let said = timeout(PATIENCE, observed.message()).await;
+        self.note("observed", &said);
+        call!(self, proclaim("c", by(key().with_rev(5))));
+        call!(self, resign(Some(ResignOptions::new().with_leader(key()))));
+        call!(self, resign(Some(ResignOptions::new().with_leader(key()))));
+        call!(self, proclaim("d", by(key())));
+        call!(self, leader("e"));
+    }
+
+    async fn is_there(&mut self, key: &str) -> bool {
+        let read = timeout(PATIENCE, self.client.get(key, None)).await;
+        !matches!(read, Ok(Ok(read)) if read.count() == 0)
     }
 
     async fn members(&mut self) {

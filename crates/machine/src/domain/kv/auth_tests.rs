@@ -233,11 +233,29 @@ fn while_it_is_enabled_everybody_is_asked() {
         denied(No::PermissionDenied)
     );
     assert!(log.apply(&by("root", 7, add)).is_ok());
-    // What the cluster does by itself, and what is not about etcd's keys.
-    assert!(log.apply(&Command::ExpireKvLeases { grants: vec![] }).is_ok());
-    assert!(log.apply(&Command::CompactKv { revision: 2 }).is_ok());
     assert!(log.apply(&crate::fixture::create("books")).is_ok());
     assert_eq!(image(&log).kv_revision(), Revision(3));
+}
+
+#[test]
+fn what_the_cluster_does_by_itself_is_asked_of_nobody() {
+    let mut log = enabled();
+    let grant = Command::GrantKvLease { lease: 1, ttl_s: 60 };
+    assert!(log.apply(&by("root", 7, grant)).is_ok());
+    let mut leased = put("l");
+    if let Command::Kv(txn) = &mut leased
+        && let Some(KvOp::Put(put)) = txn.success.first_mut()
+    {
+        put.lease = 1;
+    }
+    assert!(log.apply(&by("root", 7, leased)).is_ok());
+    // A lease that ran out, or whose keeper is gone: nobody's name is on it.
+    let grants = vec![image(&log).kv_lease(1).expect("granted").grant];
+    assert!(log.apply(&Command::ExpireKvLeases { grants }).is_ok());
+    assert_eq!(image(&log).kv_lease(1), None);
+    assert_eq!(image(&log).kv_revision(), Revision(3), "its key went with it");
+    assert!(log.apply(&Command::CompactKv { revision: 3 }).is_ok());
+    assert_eq!(image(&log).kv_compacted(), Revision(3));
 }
 
 #[test]

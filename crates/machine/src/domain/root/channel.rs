@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn the_least_used_channels_are_taken_ties_by_number() {
-        let state = State::empty();
-        let mut txn = Txn::begin(&state);
+        let mut state = State::empty();
+        let mut txn = Txn::begin(&mut state);
         let mut names = |id: u64, shards| -> Vec<String> {
             let shards = take(&mut txn, CollectionId(id), shards);
             shards.into_iter().map(|shard| shard.virtual_channel).collect()
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn channels_that_are_given_back_are_taken_again() {
-        let state = State::empty();
-        let mut txn = Txn::begin(&state);
+        let mut state = State::empty();
+        let mut txn = Txn::begin(&mut state);
         let first = take(&mut txn, CollectionId(1), 2);
         take(&mut txn, CollectionId(2), 14);
         give_back(&mut txn, &first);
