@@ -54,9 +54,11 @@
 //!   outlives changes of roles and permissions, which count at once, and not its user's password.
 //! - What is permitted is what stands where a call is decided, so "revision of auth store is old" is hardly ever said: a write
 //!   whose user was changed while it was under way is judged again, and refused only when it has to be.
-//! - What later releases of etcd 3.5 check, and 3.5.1 does not, is checked: nested transactions, what puts of a transaction read
-//!   and the leases they name, keys of leases, `Compact`, `MemberList`, `Status`, `Alarm`, `MoveLeader`, `Downgrade`; a watch to the
-//!   end of all keys takes the permission for all of them; a permission is on a range.
+//! - What later releases of etcd check, and 3.5.1 does not, is checked: nested transactions, what puts of a transaction read
+//!   and the leases they name, who grants, renews, lists and ends leases, keys of leases, `Compact`, `MemberList`, `Status`, `Alarm`,
+//!   `MoveLeader`, `Downgrade`; a watch to the end of all keys takes the permission for all of them; a permission is on some key.
+//!   Nobody's calls are refused, also where there is nothing to permit. While authentication is off nobody looks at tokens.
+//! - Nobody is asked for what a replica does of its own accord: ends of leases, by time or by policy, and compaction by itself.
 //! - A permission that is granted again on the same range takes the place of the first one; etcd may keep both.
 //! - Passwords are kept as PBKDF2 makes them, not as bcrypt does, so a ready-made hash is not taken. Users, roles, permissions
 //!   and names are bounded. The common name of a client's certificate is not taken for a user, and there are no JSON web tokens.

@@ -263,7 +263,7 @@ impl<N: Node> auth_server::Auth for Auth<N> {
         let (header, image) = self.look(request.metadata(), &KvNeed::Role(role)).await?;
         let permissions = image.kv_auth().role(role);
         let permissions = permissions.ok_or_else(|| error::rule(KvAuthRule::RoleNotFound))?;
-        let perm = convert::permissions(role, permissions);
+        let perm = convert::permissions(permissions);
         Ok(Response::new(AuthRoleGetResponse { header, perm }))
     }
 

@@ -1,10 +1,9 @@
 //! Permissions to and from etcd's messages.
 
-use bytes::Bytes;
 use quorate_api::authpb::Permission;
 use quorate_api::authpb::permission::Type;
 use quorate_api::etcdserverpb::{AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest};
-use quorate_replica::machine::{KV_ROOT, KvAccess, KvAuthChange, KvAuthRule, KvPermission};
+use quorate_replica::machine::{KvAccess, KvAuthChange, KvAuthRule, KvPermission};
 
 /// What a role may. A kind of access that there is not is no management of users; etcd keeps it, and it permits nothing.
 pub(crate) fn grant_permission(request: &AuthRoleGrantPermissionRequest) -> Result<KvAuthChange, KvAuthRule> {
@@ -36,15 +35,8 @@ pub(crate) fn revoke_permission(request: &AuthRoleRevokePermissionRequest) -> Kv
     }
 }
 
-/// The permissions of a role. Of root's they are everything, whatever is written down.
-pub(crate) fn permissions(role: &str, permissions: &[KvPermission]) -> Vec<Permission> {
-    if role == KV_ROOT {
-        return vec![Permission {
-            perm_type: Type::Readwrite.into(),
-            key: Bytes::new(),
-            range_end: Bytes::from_static(&[0]),
-        }];
-    }
+/// The permissions of a role, as they are written down. Root's may do everything without any.
+pub(crate) fn permissions(permissions: &[KvPermission]) -> Vec<Permission> {
     let permission = |permission: &KvPermission| Permission {
         perm_type: match permission.access {
             KvAccess::Read => Type::Read,
@@ -81,18 +73,12 @@ mod tests {
             else {
                 panic!("a permission");
             };
-            assert_eq!(permissions(&role, &[permission]), [perm]);
+            assert_eq!((&role[..], permissions(&[permission])), ("r", vec![perm]));
         }
     }
 
     #[test]
-    fn root_may_do_everything_and_an_unknown_access_is_none() {
-        let all = permissions(KV_ROOT, &[]);
-        let shown: Vec<_> = all
-            .iter()
-            .map(|perm| (perm.perm_type, &perm.key[..], &perm.range_end[..]))
-            .collect();
-        assert_eq!(shown, [(2, &b""[..], &b"\0"[..])]);
+    fn an_unknown_access_is_none() {
         let request = AuthRoleGrantPermissionRequest {
             name: "r".to_owned(),
             perm: Some(Permission {

@@ -321,7 +321,6 @@ impl Teller {
         call!(self, role_delete("r"));
         call!(self, user_delete("root"));
         call!(self, auth_disable());
-        call!(self, auth_disable());
     }
 
     async fn locks(&mut self) {
