@@ -88,6 +88,11 @@ impl Line {
 pub(crate) struct Answer(Vec<Line>);
 
 impl Answer {
+    /// Whether it says this of that.
+    pub(crate) fn says(&self, path: &str, value: &str) -> bool {
+        self.0.iter().any(|line| line.path == path && line.value == value)
+    }
+
     pub(crate) fn new(lines: Vec<Line>) -> Self {
         Self(lines)
     }

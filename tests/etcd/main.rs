@@ -30,6 +30,7 @@ mod run;
 mod script;
 mod servers;
 mod side;
+mod tls;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -97,6 +98,9 @@ fn main() -> ExitCode {
             blocking(async move { resets::run(of, &programs).await })
         }));
     }
+    trials.push(trial("tls".to_owned(), obstacle(None), |programs| {
+        blocking(async move { tls::run(&programs).await })
+    }));
     for seed in seeds {
         trials.push(trial(format!("random_{seed}"), obstacle(None), move |programs| {
             blocking(async move { random::run(seed, &programs).await })

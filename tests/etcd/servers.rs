@@ -19,7 +19,7 @@ use crate::raw::Raw;
 /// Nothing here takes this long.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// Between two looks at a server that is not ready yet.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between choosing an etcd's ports and taking them, somebody else may.
 const ATTEMPTS: usize = 3;
 

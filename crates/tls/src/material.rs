@@ -12,7 +12,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use crate::certificate::Facts;
 use crate::error::TlsError;
@@ -91,18 +91,19 @@ pub(crate) fn clients_of(
         .map_err(|error| ca.unusable(rustls::Error::General(error.to_string())))
 }
 
-/// How connections are accepted.
+/// How connections are accepted, in one of these versions of TLS.
 pub(crate) fn accepting(
     own: &Own,
     clients: Arc<dyn ClientCertVerifier>,
+    versions: &[&'static SupportedProtocolVersion],
     protocols: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
+        .with_protocol_versions(versions)?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&own.key))));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    // A resumed session would not be verified anew.
+    // A resumed session would not be verified anew; without a ticketer there are no tickets of TLS 1.2 either.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

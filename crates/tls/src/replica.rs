@@ -1,7 +1,8 @@
 //! TLS of one replica.
 //!
 //! Promises: what would make the other replicas refuse this one (another CA, a name that is missing, a purpose that is not
-//! allowed) is found before anything is opened. Left out on purpose: a certificate for each port; one serves all three.
+//! allowed) is found before anything is opened. Replicas speak TLS 1.3 with each other; clients may come with 1.2, and
+//! nothing older. Left out on purpose: a certificate for each port; one serves all three.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, ServerConfig};
+use rustls::version::{TLS12, TLS13};
 
 use crate::accept::Accepting;
 use crate::certificate::Facts;
@@ -123,8 +125,9 @@ fn build(contents: &[Content], hosts: &BTreeSet<String>, now: UnixTime) -> Resul
     let unusable = |error| cert.unusable(error);
     Ok(Configs {
         dialling: dialling(servers, Some(&own), &[]).map_err(unusable)?,
-        replicas: accepting(&own, replicas, &[]).map_err(unusable)?,
-        clients: accepting(&own, clients, &[H2]).map_err(unusable)?,
+        replicas: accepting(&own, replicas, &[&TLS13], &[]).map_err(unusable)?,
+        // Clients of etcd 3.5.0 to 3.5.7 (etcdctl, and what uses that release's package for TLS) speak 1.2 and nothing newer.
+        clients: accepting(&own, clients, &[&TLS13, &TLS12], &[H2]).map_err(unusable)?,
         facts: own.facts,
     })
 }

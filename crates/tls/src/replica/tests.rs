@@ -4,8 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use quorate_testkit::certificates::{Authority, Paths, Wanted};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{
+    ClientConnection, PeerIncompatible, ProtocolVersion, RootCertStore, ServerConnection,
+    SupportedProtocolVersion,
+};
 
 use super::*;
+use crate::material::provider;
 
 fn files(paths: &Paths) -> ReplicaFiles {
     ReplicaFiles {
@@ -290,4 +297,101 @@ fn what_the_others_would_refuse_is_found_before() {
         ..Wanted::LOOPBACK
     };
     load(&files(&authority.write(directory.path(), &any))).expect("good");
+}
+
+/// A handshake in memory: the version that both sides speak, or why there is none.
+fn handshake(
+    server: &Arc<ServerConfig>,
+    ca: &Path,
+    version: &'static SupportedProtocolVersion,
+    own: Option<&Paths>,
+) -> Result<Option<ProtocolVersion>, rustls::Error> {
+    let read = |path: &Path| fs::read(path).expect("a file");
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&read(ca)) {
+        roots.add(certificate.expect("a certificate")).expect("a CA");
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .expect("a version that is known")
+        .with_root_certificates(roots);
+    let mut config = match own {
+        Some(own) => {
+            let cert = read(&own.cert);
+            let chain = CertificateDer::pem_slice_iter(&cert).map(|one| one.expect("a certificate"));
+            let key = PrivateKeyDer::from_pem_slice(&read(&own.key)).expect("a key");
+            config
+                .with_client_auth_cert(chain.collect(), key)
+                .expect("a pair")
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![H2.to_vec()];
+    let host = server_name("127.0.0.1").expect("a host");
+    let mut client = ClientConnection::new(Arc::new(config), host).expect("a client");
+    let mut server = ServerConnection::new(Arc::clone(server)).expect("a server");
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut bytes = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut bytes).expect("written to memory");
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).expect("read from memory");
+            server.process_new_packets()?;
+        }
+        bytes.clear();
+        while server.wants_write() {
+            server.write_tls(&mut bytes).expect("written to memory");
+        }
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).expect("read from memory");
+            client.process_new_packets()?;
+        }
+    }
+    Ok(server.protocol_version())
+}
+
+#[test]
+fn clients_may_be_older_than_replicas() {
+    let authority = Authority::new("house");
+    let directory = tempfile::tempdir().expect("a directory");
+    let paths = authority.write(directory.path(), &Wanted::LOOPBACK);
+    let known = ReplicaFiles {
+        client_ca: Some(paths.ca.clone()),
+        ..files(&paths)
+    };
+    let [open, known] = [files(&paths), known].map(|files| {
+        ReplicaTls::load(&files, ["127.0.0.1:1"])
+            .expect("good files")
+            .0
+            .current()
+    });
+    let (v2, v3) = (
+        Ok(Some(ProtocolVersion::TLSv1_2)),
+        Ok(Some(ProtocolVersion::TLSv1_3)),
+    );
+    let own = Some(&paths);
+    let nobody = Err(rustls::Error::NoCertificatesPresented);
+    let older = PeerIncompatible::Tls12NotOfferedOrEnabled;
+    let cases = [
+        ("a client", &open.clients, &TLS13, None, v3.clone()),
+        ("an older client", &open.clients, &TLS12, None, v2.clone()),
+        ("a known client", &known.clients, &TLS13, own, v3.clone()),
+        ("an older client that is known", &known.clients, &TLS12, own, v2),
+        (
+            "a client of no name",
+            &known.clients,
+            &TLS13,
+            None,
+            nobody.clone(),
+        ),
+        ("an older client of no name", &known.clients, &TLS12, None, nobody),
+        ("a replica", &open.replicas, &TLS13, own, v3),
+        ("an older replica", &open.replicas, &TLS12, own, Err(older.into())),
+    ];
+    for (case, server, version, own, want) in cases {
+        assert_eq!(handshake(server, &paths.ca, version, own), want, "{case}");
+    }
 }
