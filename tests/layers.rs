@@ -88,6 +88,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("bincode", &["quorate-format"]),
     ("clap", &["quorate-cli", "quorate-bench-etcd"]),
     ("rustls", &["quorate-tls"]),
+    ("ring", &["quorate-etcd"]),
     ("tokio-rustls", &["quorate-tls"]),
 ];
 

@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Keys and values go from the request into the state and from there into answers, uncopied.
         .bytes(".etcdserverpb")
         .bytes(".mvccpb")
+        .bytes(".authpb")
         .bytes(".v3lockpb")
         .bytes(".v3electionpb")
         .compile_fds(descriptors)?;

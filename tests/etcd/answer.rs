@@ -31,6 +31,7 @@ const OWN: &[&str] = &[
     "memberID",
     "took",
     "remaining_bytes",
+    "token",
     "blob",
 ];
 /// What else members have of their own.

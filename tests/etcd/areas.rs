@@ -14,11 +14,6 @@ const fn area(name: &'static str) -> Area {
     Area { name, waits_for }
 }
 
-const fn waiting(name: &'static str, service: &'static str) -> Area {
-    let waits_for = Some(service);
-    Area { name, waits_for }
-}
-
 impl Area {
     /// What it does, from the file of its name.
     pub(crate) fn script(&self) -> Result<String, String> {
@@ -41,5 +36,6 @@ pub(crate) const AREAS: &[Area] = &[
     area("cluster"),
     area("lock"),
     area("election"),
-    waiting("auth", "Auth"),
+    area("auth"),
+    area("auth_calls"),
 ];

@@ -17,6 +17,7 @@ pub(crate) const PARTS: &[(&str, Part, Option<&str>)] = &[
     ("client_watch", Part::Watch, None),
     ("client_cluster", Part::Cluster, None),
     ("client_lock", Part::Lock, None),
+    ("client_auth", Part::Auth, None),
 ];
 /// Fields, as `Debug` writes them, that say who answered and in which term.
 const WHO: &[&str] = &["cluster_id: ", "member_id: ", "raft_term: "];

@@ -43,6 +43,12 @@ pub(crate) fn number(message: &DynamicMessage, path: &[&str]) -> Option<i64> {
     }
 }
 
+/// A text of a message, by its field's name.
+pub(crate) fn text(message: &DynamicMessage, field: &str) -> Option<String> {
+    let value = message.get_field_by_name(field)?;
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 /// One line for each field that is set. `path` is what stands before their names.
 pub(crate) fn lines(path: &str, message: &DynamicMessage) -> Vec<Line> {
     let mut lines = Vec::new();

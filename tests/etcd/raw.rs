@@ -55,10 +55,11 @@ impl Raw {
         &self,
         method: &MethodDescriptor,
         request: DynamicMessage,
+        token: Option<&str>,
     ) -> Result<DynamicMessage, Status> {
         let calling = async {
             let (mut client, path, codec) = self.ready(method).await?;
-            let answer = client.unary(Request::new(request), path, codec).await?;
+            let answer = client.unary(with(request, token)?, path, codec).await?;
             Ok(answer.into_inner())
         };
         timeout(PATIENCE, calling).await.unwrap_or_else(|_| Err(hung()))
@@ -69,6 +70,7 @@ impl Raw {
         &self,
         method: &MethodDescriptor,
         first: DynamicMessage,
+        token: Option<&str>,
     ) -> Result<Stream, Status> {
         let (mut client, path, codec) = self.ready(method).await?;
         let (requests, unsent) = mpsc::channel(UNSENT_MAX);
@@ -80,7 +82,7 @@ impl Raw {
         });
         // A call that takes one message has it only when no further one can come.
         let requests = method.is_client_streaming().then_some(requests);
-        let opening = client.streaming(Request::new(unsent), path, codec);
+        let opening = client.streaming(with(unsent, token)?, path, codec);
         let answers = timeout(PATIENCE, opening).await.unwrap_or_else(|_| Err(hung()))?;
         Ok(Stream {
             method: method.clone(),
@@ -90,6 +92,18 @@ impl Raw {
             last: None,
         })
     }
+}
+
+/// A request with a token.
+fn with<T>(message: T, token: Option<&str>) -> Result<Request<T>, Status> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        let token = token
+            .parse()
+            .map_err(|_| Status::internal("the script is wrong: no token"))?;
+        request.metadata_mut().insert("token", token);
+    }
+    Ok(request)
 }
 
 fn hung() -> Status {

@@ -12,6 +12,8 @@
 //! gone Range key: "a"                 again and again until it finds nothing; the last answer counts
 //! there Range key: "a"               again and again until it finds something
 //! let L = LeaseGrant TTL: 60          keeps the answer's lease as $L, which stands for it from then on ($L.hex: in hexadecimal)
+//! token T = Authenticate name: "a"   keeps the answer's token as T
+//! as T Put key: "a"                  any of these with that token; a name that is none is sent as it is
 //! begin c Lock name: "l"              begins a call that may take long and goes on
 //! end c                              waits for its answer
 //! drop c                             goes away instead
@@ -34,6 +36,8 @@ pub(crate) struct Step {
     /// Where it stands.
     pub(crate) line: usize,
     pub(crate) act: Act,
+    /// The name of the token that is sent with it.
+    pub(crate) token: Option<String>,
 }
 
 /// See the module.
@@ -45,6 +49,11 @@ pub(crate) enum Act {
         how: How,
     },
     Let {
+        name: String,
+        method: String,
+        message: String,
+    },
+    Token {
         name: String,
         method: String,
         message: String,
@@ -139,6 +148,13 @@ pub(crate) fn call(text: String) -> Result<Step, String> {
 
 fn step(line: usize, text: &str, input: String) -> Result<Step, String> {
     let (word, rest) = split(text);
+    if word == "as" {
+        let (token, rest) = split(rest);
+        let token = Some(token.to_owned());
+        let text = text.to_owned();
+        let same = step(line, rest, input)?;
+        return Ok(Step { text, token, ..same });
+    }
     let act = match word {
         "ctl" => Act::Ctl {
             arguments: words(rest)?,
@@ -184,6 +200,16 @@ fn step(line: usize, text: &str, input: String) -> Result<Step, String> {
                 message,
             }
         }
+        "token" => {
+            let (name, rest) = rest.split_once(" = ").ok_or("token NAME = CALL")?;
+            let (method, message) = known(rest)?;
+            let name = name.to_owned();
+            Act::Token {
+                name,
+                method,
+                message,
+            }
+        }
         "begin" => {
             let (name, rest) = split(rest);
             let (method, message) = known(rest)?;
@@ -216,7 +242,13 @@ fn step(line: usize, text: &str, input: String) -> Result<Step, String> {
         }
     };
     let text = text.to_owned();
-    Ok(Step { text, line, act })
+    let token = None;
+    Ok(Step {
+        text,
+        line,
+        act,
+        token,
+    })
 }
 
 fn split(text: &str) -> (&str, &str) {

@@ -162,7 +162,7 @@ pub(crate) async fn serves(address: &str, mut is_alive: impl FnMut() -> bool) ->
     let asking = async {
         loop {
             let request = message::parse(method.input(), "ID: 404").expect("a message of etcd's");
-            match raw.call(&method, request).await {
+            match raw.call(&method, request, None).await {
                 Err(status) if status.code() == Code::NotFound => return true,
                 _ if !is_alive() => return false,
                 _ => sleep(LOOK_EVERY).await,

@@ -28,6 +28,12 @@ pub mod mvccpb {
     tonic::include_proto!("mvccpb");
 }
 
+/// Permissions of etcd v3.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+
 /// Locks of etcd v3.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
 pub mod v3lockpb {

@@ -12,10 +12,12 @@ use quorate_api::etcdserverpb::{
     MemberUpdateResponse, ResponseHeader,
 };
 use quorate_replica::MemberChange;
+use quorate_replica::machine::KvNeed;
 use quorate_types::Revision;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
+use crate::auth::{Credentials, Guard};
 use crate::convert::member::{self, Addition, Scheme};
 use crate::group::{Group, Roster};
 use crate::{deadline, error};
@@ -25,6 +27,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 pub(crate) struct Cluster<N> {
     pub(crate) node: N,
+    pub(crate) guard: Guard,
     /// Of the members' URLs.
     pub(crate) scheme: Scheme,
 }
@@ -43,6 +46,12 @@ impl<N: Group> Cluster<N> {
         self.known().await
     }
 
+    /// Whether whoever calls may.
+    async fn require(&self, shown: &Credentials, need: KvNeed<'_>, deadline: Instant) -> Result<(), Status> {
+        let required = self.guard.require(&self.node, shown, &need, deadline);
+        required.await.map_err(error::denied)
+    }
+
     /// Changes members, and gives those after it.
     async fn change(&self, change: MemberChange, deadline: Instant) -> Result<Roster, Status> {
         let changed = self.node.change_members(change, deadline).await;
@@ -58,8 +67,10 @@ impl<N: Group> Cluster<N> {
 #[tonic::async_trait]
 impl<N: Group> cluster_server::Cluster for Cluster<N> {
     async fn member_add(&self, request: Request<MemberAddRequest>) -> Answer<MemberAddResponse> {
+        let shown = Credentials::of(request.metadata());
         let (deadline, request) = (deadline::of(request.metadata()), request.into_inner());
         let addresses = member::addresses(&request.peer_ur_ls).map_err(error::invalid)?;
+        self.require(&shown, KvNeed::Root, deadline).await?;
         let roster = self.now(deadline).await?;
         let addition = member::addition(&addresses, request.is_learner, &roster);
         let (node, roster) = match addition.map_err(error::declined)? {
@@ -75,7 +86,9 @@ impl<N: Group> cluster_server::Cluster for Cluster<N> {
     }
 
     async fn member_remove(&self, request: Request<MemberRemoveRequest>) -> Answer<MemberRemoveResponse> {
+        let shown = Credentials::of(request.metadata());
         let (deadline, request) = (deadline::of(request.metadata()), request.into_inner());
+        self.require(&shown, KvNeed::Root, deadline).await?;
         let roster = self.now(deadline).await?;
         let change = member::removal(request.id, &roster).map_err(error::declined)?;
         let roster = self.change(change, deadline).await?;
@@ -86,7 +99,9 @@ impl<N: Group> cluster_server::Cluster for Cluster<N> {
     }
 
     async fn member_update(&self, request: Request<MemberUpdateRequest>) -> Answer<MemberUpdateResponse> {
+        let shown = Credentials::of(request.metadata());
         let (deadline, request) = (deadline::of(request.metadata()), request.into_inner());
+        self.require(&shown, KvNeed::Root, deadline).await?;
         let roster = self.now(deadline).await?;
         let id = member::known(request.id, &roster).map_err(error::declined)?;
         let addresses: BTreeSet<String> = member::addresses(&request.peer_ur_ls).map_err(error::invalid)?;
@@ -98,7 +113,9 @@ impl<N: Group> cluster_server::Cluster for Cluster<N> {
     }
 
     async fn member_list(&self, request: Request<MemberListRequest>) -> Answer<MemberListResponse> {
+        let shown = Credentials::of(request.metadata());
         let (deadline, request) = (deadline::of(request.metadata()), request.into_inner());
+        self.require(&shown, KvNeed::Known, deadline).await?;
         let roster = match request.linearizable {
             true => self.now(deadline).await?,
             false => self.known().await?,
@@ -110,7 +127,9 @@ impl<N: Group> cluster_server::Cluster for Cluster<N> {
     }
 
     async fn member_promote(&self, request: Request<MemberPromoteRequest>) -> Answer<MemberPromoteResponse> {
+        let shown = Credentials::of(request.metadata());
         let (deadline, request) = (deadline::of(request.metadata()), request.into_inner());
+        self.require(&shown, KvNeed::Root, deadline).await?;
         let roster = self.now(deadline).await?;
         let change = member::promotion(request.id, &roster).map_err(error::declined)?;
         let roster = self.change(change, deadline).await?;

@@ -12,6 +12,7 @@ use crate::testing::{Memory, roster};
 fn service() -> Cluster<Memory> {
     Cluster {
         node: Memory::new(),
+        guard: Guard::new(),
         scheme: Scheme::Http,
     }
 }

@@ -5,10 +5,11 @@
 //! of `quorate/v1`, which etcd's clients do not know.
 
 use http::Response;
-use quorate_replica::machine::Refusal;
+use quorate_replica::machine::{KvAuthRule, Refusal};
 use quorate_replica::{MemberError, TransferError, Unavailable};
 use tonic::{Code, Status};
 
+use crate::auth::Denied;
 use crate::convert::{Declined, Invalid};
 use crate::watch::Full;
 
@@ -116,6 +117,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
         Refusal::KvKeyNotFound => Status::invalid_argument("etcdserver: key not found"),
         Refusal::KvLeaseNotFound { .. } => Status::not_found("etcdserver: requested lease not found"),
         Refusal::KvLeaseExists { .. } => Status::failed_precondition("etcdserver: lease already exists"),
+        Refusal::KvAuth { rule: of } => rule(*of),
         // Some member runs a release without etcd's keys.
         Refusal::FeatureLevel { .. } => Status::failed_precondition("etcdserver: not capable"),
         // Under the number of a forwarded write: whether it was executed is not known any more.
@@ -124,6 +126,65 @@ pub(crate) fn refused(refusal: &Refusal) -> Status {
         // Refusals of the catalog follow from none of etcd's requests. etcd, too, passes on what it does not know.
         other => Status::unknown(other.to_string()),
     }
+}
+
+/// Somebody may not, or users and roles stay as they are.
+pub(crate) fn rule(rule: KvAuthRule) -> Status {
+    let (code, text) = match rule {
+        KvAuthRule::RootUserNotFound => (Code::FailedPrecondition, "root user does not exist"),
+        KvAuthRule::RootRoleNotGranted => (Code::FailedPrecondition, "root user does not have root role"),
+        KvAuthRule::UserExists => (Code::FailedPrecondition, "user name already exists"),
+        KvAuthRule::UserEmpty => (Code::InvalidArgument, "user name is empty"),
+        KvAuthRule::UserNotFound => (Code::FailedPrecondition, "user name not found"),
+        KvAuthRule::RoleExists => (Code::FailedPrecondition, "role name already exists"),
+        KvAuthRule::RoleEmpty => (Code::InvalidArgument, "role name is empty"),
+        KvAuthRule::RoleNotFound => (Code::FailedPrecondition, "role name not found"),
+        KvAuthRule::PermissionNotGiven => (Code::InvalidArgument, "permission not given"),
+        KvAuthRule::PermissionDenied => (Code::PermissionDenied, "permission denied"),
+        KvAuthRule::RoleNotGranted => (Code::FailedPrecondition, "role is not granted to the user"),
+        KvAuthRule::PermissionNotGranted => {
+            (Code::FailedPrecondition, "permission is not granted to the role")
+        }
+        KvAuthRule::OldRevision => (Code::InvalidArgument, "revision of auth store is old"),
+        KvAuthRule::InvalidManagement => (Code::InvalidArgument, "invalid auth management"),
+        // etcd has no such limits.
+        KvAuthRule::Limit => return too_many_requests(),
+    };
+    Status::new(code, format!("{ETCD}{text}"))
+}
+
+/// A call is refused for its caller.
+pub(crate) fn denied(denied: Denied) -> Status {
+    match denied {
+        Denied::Token => Status::unauthenticated("etcdserver: invalid auth token"),
+        Denied::Rule(of) => rule(of),
+    }
+}
+
+/// The same, where etcd passes it on as an error that it does not know: in some of its calls for operators.
+pub(crate) fn denied_bare(why: Denied) -> Status {
+    let text = match why {
+        Denied::Token => "auth: invalid auth token",
+        Denied::Rule(KvAuthRule::UserEmpty) => "auth: user name is empty",
+        Denied::Rule(KvAuthRule::PermissionDenied) => "auth: permission denied",
+        Denied::Rule(_) => return denied(why),
+    };
+    Status::unknown(text)
+}
+
+/// A name that there is not, or another password.
+pub(crate) fn auth_failed() -> Status {
+    Status::invalid_argument("etcdserver: authentication failed, invalid user ID or password")
+}
+
+/// A password for a user that has none. etcd passes this on as an error that it does not know.
+pub(crate) fn no_password_user() -> Status {
+    Status::unknown("auth: authentication failed, password was given for no password user")
+}
+
+/// There are no tokens.
+pub(crate) fn auth_not_enabled() -> Status {
+    Status::failed_precondition("etcdserver: authentication is not enabled")
 }
 
 /// There is no answer.
@@ -176,13 +237,16 @@ pub(crate) fn lost(lost: Lost) -> Status {
     })
 }
 
-/// What a service was told that is a client of another one here. As in etcd, a fault of the request keeps its text and
-/// loses its code; what says that nobody answers keeps both, so that clients ask elsewhere.
+/// What a service was told that is a client of another one here. As in etcd, a fault of the request or of its caller keeps its
+/// text and loses its code; what says that nobody answers keeps both, so that clients ask elsewhere.
 pub(crate) fn second_hand(status: Status) -> Status {
     match status.code() {
-        Code::InvalidArgument | Code::NotFound | Code::OutOfRange | Code::FailedPrecondition => {
-            Status::unknown(status.message())
-        }
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::OutOfRange
+        | Code::FailedPrecondition
+        | Code::PermissionDenied
+        | Code::Unauthenticated => Status::unknown(status.message()),
         _ => status,
     }
 }
@@ -205,9 +269,11 @@ pub(crate) enum NoWatch {
     TooManyOnStream,
     /// The replica has too many, or they are on too many bytes of keys.
     TooManyHere,
+    /// Whoever asks for it may not read these keys.
+    Denied(Denied),
 }
 
-/// What a client is told instead of its watch. etcd has no limits, so no words for them.
+/// What a client is told instead of its watch. etcd has no limits, so no words for them; who may not is told the code, too.
 pub(crate) fn cancel_reason(no_watch: NoWatch) -> &'static str {
     match no_watch {
         NoWatch::Compacted => "etcdserver: mvcc: required revision has been compacted",
@@ -215,6 +281,18 @@ pub(crate) fn cancel_reason(no_watch: NoWatch) -> &'static str {
         NoWatch::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
         NoWatch::TooManyOnStream => "etcdserver: too many watches on the stream",
         NoWatch::TooManyHere => "etcdserver: too many watches at the member",
+        NoWatch::Denied(Denied::Token) => {
+            "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+        }
+        NoWatch::Denied(Denied::Rule(KvAuthRule::OldRevision)) => {
+            "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"
+        }
+        NoWatch::Denied(Denied::Rule(KvAuthRule::UserEmpty)) => {
+            "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"
+        }
+        NoWatch::Denied(Denied::Rule(_)) => {
+            "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+        }
     }
 }
 

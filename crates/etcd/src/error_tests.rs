@@ -70,6 +70,16 @@ fn what_locks_and_elections_say() {
             "etcdserver: key is not provided",
         ),
         (
+            second_hand(rule(KvAuthRule::PermissionDenied)),
+            unknown,
+            "etcdserver: permission denied",
+        ),
+        (
+            second_hand(denied(Denied::Token)),
+            unknown,
+            "etcdserver: invalid auth token",
+        ),
+        (
             second_hand(no_leader()),
             Code::Unavailable,
             "etcdserver: no leader",

@@ -13,7 +13,7 @@ use crate::testing::{
 };
 
 fn service() -> Kv<Memory> {
-    Kv(Memory::new())
+    Kv(Memory::new(), Guard::new())
 }
 
 fn header(revision: i64) -> Option<ResponseHeader> {
@@ -237,7 +237,7 @@ async fn without_a_leader_only_serializable_reads_are_answered() {
 
 #[tokio::test]
 async fn a_cluster_with_members_of_an_earlier_release_is_not_capable() {
-    let kv = Kv(Memory::of_the_first_level());
+    let kv = Kv(Memory::of_the_first_level(), Guard::new());
     let refused = told(kv.put(Request::new(put_request("a", "1"))).await);
     assert_eq!(
         refused,

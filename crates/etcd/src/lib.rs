@@ -5,8 +5,8 @@
 //! proposed. Left out on purpose: what a transaction does (`quorate-machine`), consensus and forwarding
 //! (`quorate-replica`), listeners and TLS (`quorate-server`, `quorate-tls`).
 //!
-//! Where things are: `kv`, `watch`, `lease`, `lock`, `election`, `cluster` and `maintenance` are the services, `contest` is what
-//! locks and elections have in common, `convert` takes messages apart and puts
+//! Where things are: `kv`, `watch`, `lease`, `lock`, `election`, `auth`, `cluster` and `maintenance` are the services, `contest` is
+//! what locks and elections have in common, `convert` takes messages apart and puts
 //! them together, `error` is the one table of errors, `node` and `group` are what the services need of a replica, `deadline`
 //! says how long a call is held.
 //!
@@ -49,7 +49,21 @@
 //!   etcdctl wants it; `quorate snapshot` inspects and restores the file, `etcdutl` does not. Without a leader there is none.
 //! - A lease policy may cap times to live and revoke leases whose keeper's connection broke; it is off by default.
 //! - `Downgrade` goes nowhere.
+//! - A token is signed and says whose it is, so that every replica knows every token; etcd's members remember theirs, and forget
+//!   them when they end. It is good for five minutes from when it was given and from each use at the same replica, as in etcd. It
+//!   outlives changes of roles and permissions, which count at once, and not its user's password.
+//! - What is permitted is what stands where a call is decided, so "revision of auth store is old" is hardly ever said: a write
+//!   whose user was changed while it was under way is judged again, and refused only when it has to be.
+//! - What later releases of etcd check, and 3.5.1 does not, is checked: nested transactions, what puts of a transaction read
+//!   and the leases they name, who grants, renews, lists and ends leases, keys of leases, `Compact`, `MemberList`, `Status`, `Alarm`,
+//!   `MoveLeader`, `Downgrade`; a watch to the end of all keys takes the permission for all of them; a permission is on some key.
+//!   Nobody's calls are refused, also where there is nothing to permit. While authentication is off nobody looks at tokens.
+//! - Nobody is asked for what a replica does of its own accord: ends of leases, by time or by policy, and compaction by itself.
+//! - A permission that is granted again on the same range takes the place of the first one; etcd may keep both.
+//! - Passwords are kept as PBKDF2 makes them, not as bcrypt does, so a ready-made hash is not taken. Users, roles, permissions
+//!   and names are bounded. The common name of a client's certificate is not taken for a user, and there are no JSON web tokens.
 
+mod auth;
 mod cluster;
 mod contest;
 mod convert;
@@ -75,6 +89,7 @@ pub use node::{Node, Stamp};
 use std::sync::Arc;
 
 use axum::body::Body;
+use quorate_api::etcdserverpb::auth_server::AuthServer;
 use quorate_api::etcdserverpb::cluster_server::ClusterServer;
 use quorate_api::etcdserverpb::kv_server::KvServer;
 use quorate_api::etcdserverpb::lease_server::LeaseServer;
@@ -97,11 +112,13 @@ pub fn routes<N: Group>(
     tasks: &TaskTracker,
 ) -> Routes {
     let bytes_max = limits::MESSAGE_BYTES_MAX;
-    let watch = Arc::new(watch::Watch::new(node.clone(), ending.clone()));
+    let guard = auth::Guard::new();
+    let watch = Arc::new(watch::Watch::new(node.clone(), guard.clone(), ending.clone()));
     tasks.spawn(watch.work());
-    let lease = Arc::new(lease::Lease::new(node.clone(), ending.clone(), leases));
+    let lease = lease::Lease::new(node.clone(), guard.clone(), ending.clone(), leases);
+    let lease = Arc::new(lease);
     tasks.spawn(lease.work());
-    let kv = || kv::Kv(node.clone());
+    let kv = || kv::Kv(node.clone(), guard.clone());
     let contests = contest::Contests::new(
         kv(),
         Arc::clone(&lease),
@@ -112,12 +129,15 @@ pub fn routes<N: Group>(
     let contests = Arc::new(contests);
     let cluster = cluster::Cluster {
         node: node.clone(),
+        guard: guard.clone(),
         scheme,
     };
-    let maintenance = maintenance::Maintenance::new(node.clone());
+    let maintenance = maintenance::Maintenance::new(node.clone(), guard.clone());
+    let auth = auth::Auth::new(node.clone(), guard.clone(), tasks.clone());
     let lock = lock::Lock(Arc::clone(&contests));
     let election = election::Election(contests);
     let routes = Routes::new(KvServer::new(kv()).max_decoding_message_size(bytes_max))
+        .add_service(AuthServer::new(auth).max_decoding_message_size(bytes_max))
         .add_service(WatchServer::from_arc(watch).max_decoding_message_size(bytes_max))
         .add_service(LeaseServer::from_arc(lease).max_decoding_message_size(bytes_max))
         .add_service(LockServer::new(lock).max_decoding_message_size(bytes_max))

@@ -22,6 +22,15 @@ pub const HASHES_MAX: usize = 2;
 /// reading costs memory until it goes.
 pub const SNAPSHOTS_MAX: usize = 2;
 
+/// Passwords that are derived from at once; others wait. Each takes a processor for about a tenth of a second.
+pub const PASSWORDS_AT_ONCE: usize = 2;
+/// Passwords that wait for that; a further one is refused as too many requests.
+pub const PASSWORDS_WAITING_MAX: usize = 256;
+/// A token that was neither given nor used at a replica for this long is none there any more, as in etcd.
+pub const TOKEN_TTL: Duration = Duration::from_secs(300);
+/// Tokens of which a replica remembers when they were used; what is above it is good for [`TOKEN_TTL`] from when it was given.
+pub const TOKENS_SEEN_MAX: usize = 65_536;
+
 /// Shortest time to live of a lease, seconds; what is asked for below it gets it. One and a half of etcd's default election
 /// timeout, rounded up.
 pub const LEASE_TTL_S_MIN: u64 = 2;

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, stream};
+use quorate_api::etcdserverpb::alarm_request::AlarmAction;
 use quorate_api::etcdserverpb::maintenance_server;
 use quorate_api::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
@@ -16,12 +17,14 @@ use quorate_api::etcdserverpb::{
     SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
 use quorate_replica::Unavailable;
-use quorate_replica::machine::{Image, KvHash};
+use quorate_replica::machine::{Image, KvHash, KvNeed};
 use quorate_types::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
+use crate::auth::{Credentials, Denied, Guard};
 use crate::convert::{Declined, maintenance as convert, signed, unsigned};
 use crate::group::{Group, StateFile};
 use crate::limits::{HASHES_MAX, SNAPSHOTS_MAX};
@@ -32,17 +35,31 @@ type Answer<T> = Result<Response<T>, Status>;
 
 pub(crate) struct Maintenance<N> {
     node: N,
+    guard: Guard,
     hashes: Arc<Semaphore>,
     snapshots: Arc<Semaphore>,
 }
 
 impl<N: Group> Maintenance<N> {
-    pub(crate) fn new(node: N) -> Self {
+    pub(crate) fn new(node: N, guard: Guard) -> Self {
         Self {
             node,
+            guard,
             hashes: Arc::new(Semaphore::new(HASHES_MAX)),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)),
         }
+    }
+
+    /// Whether whoever calls may.
+    async fn require(&self, metadata: &MetadataMap, need: KvNeed<'_>) -> Result<(), Denied> {
+        let (deadline, shown) = (deadline::of(metadata), Credentials::of(metadata));
+        self.guard.require(&self.node, &shown, &need, deadline).await
+    }
+
+    /// The same for root, in the words that etcd has for it here.
+    async fn require_root(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        let required = self.require(metadata, KvNeed::Root).await;
+        required.map_err(error::denied_bare)
     }
 
     /// The state that this replica has.
@@ -56,6 +73,12 @@ impl<N: Group> Maintenance<N> {
 impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
     async fn alarm(&self, request: Request<AlarmRequest>) -> Answer<AlarmResponse> {
         let deadline = deadline::of(request.metadata());
+        let need = match request.get_ref().action() {
+            AlarmAction::Get => KvNeed::Known,
+            AlarmAction::Activate | AlarmAction::Deactivate => KvNeed::Root,
+        };
+        let required = self.require(request.metadata(), need).await;
+        required.map_err(error::denied)?;
         let alarms = convert::alarms(request.get_ref()).map_err(error::declined)?;
         // Whoever asks for alarms to learn whether all is well is not told so by a replica that is cut off.
         let image = self.node.read(deadline).await;
@@ -64,21 +87,25 @@ impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
         Ok(Response::new(AlarmResponse { header, alarms }))
     }
 
-    async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
+    async fn status(&self, request: Request<StatusRequest>) -> Answer<StatusResponse> {
+        let required = self.require(request.metadata(), KvNeed::Known).await;
+        required.map_err(error::denied)?;
         let image = self.image()?;
         let header = self.node.stamp().header(image.kv_revision());
         let status = convert::status(header, &image.counts(), self.node.progress());
         Ok(Response::new(status))
     }
 
-    async fn defragment(&self, _: Request<DefragmentRequest>) -> Answer<DefragmentResponse> {
+    async fn defragment(&self, request: Request<DefragmentRequest>) -> Answer<DefragmentResponse> {
+        self.require_root(request.metadata()).await?;
         tracing::info!(
             "asked to defragment: there is nothing to do, the state is in memory and files are written whole"
         );
         Ok(Response::new(DefragmentResponse { header: None }))
     }
 
-    async fn hash(&self, _: Request<HashRequest>) -> Answer<HashResponse> {
+    async fn hash(&self, request: Request<HashRequest>) -> Answer<HashResponse> {
+        self.require_root(request.metadata()).await?;
         let image = self.image()?;
         let [.., a, b, c, d] = image.content_digest().to_be_bytes();
         Ok(Response::new(HashResponse {
@@ -88,6 +115,7 @@ impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Answer<HashKvResponse> {
+        self.require_root(request.metadata()).await?;
         let image = self.image()?;
         let hash = image.kv_hash(unsigned(request.get_ref().revision));
         let hash = hash.map_err(|refusal| error::refused(&refusal))?;
@@ -109,6 +137,7 @@ impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
 
     async fn snapshot(&self, request: Request<SnapshotRequest>) -> Answer<Self::SnapshotStream> {
         let deadline = deadline::of(request.metadata());
+        self.require_root(request.metadata()).await?;
         let turn = Arc::clone(&self.snapshots).try_acquire_owned();
         let turn = turn.map_err(|_| error::too_many_requests())?;
         let file = self.node.state_file(deadline).await;
@@ -124,6 +153,8 @@ impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
     }
 
     async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Answer<MoveLeaderResponse> {
+        let required = self.require(request.metadata(), KvNeed::Root).await;
+        required.map_err(error::denied)?;
         let (deadline, to) = (
             deadline::of(request.metadata()),
             NodeId(request.get_ref().target_id),
@@ -140,6 +171,8 @@ impl<N: Group> maintenance_server::Maintenance for Maintenance<N> {
     }
 
     async fn downgrade(&self, request: Request<DowngradeRequest>) -> Answer<DowngradeResponse> {
+        let required = self.require(request.metadata(), KvNeed::Root).await;
+        required.map_err(error::denied)?;
         let declined = convert::downgrade(request.get_ref()).map_err(error::invalid)?;
         Err(error::declined(declined))
     }

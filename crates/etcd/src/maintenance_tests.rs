@@ -13,7 +13,10 @@ use crate::testing::{Memory, put_request};
 
 fn services() -> (Kv<Memory>, Maintenance<Memory>) {
     let memory = Memory::new();
-    (Kv(memory.clone()), Maintenance::new(memory))
+    (
+        Kv(memory.clone(), Guard::new()),
+        Maintenance::new(memory, Guard::new()),
+    )
 }
 
 fn header(revision: i64) -> Option<ResponseHeader> {

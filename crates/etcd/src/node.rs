@@ -31,6 +31,9 @@ pub trait Node: Clone + Send + Sync + 'static {
     /// Whatever state this replica has.
     fn read_stale(&self) -> Result<Image, Unavailable>;
 
+    /// Whether etcd's authentication is on in that state. It is asked at every call, so it takes next to nothing.
+    fn auth_is_on(&self) -> bool;
+
     /// Renews a lease, wherever the leader is; `None` when there is no such lease. The client's connection is a number, or 0.
     fn renew_lease(
         &self,
@@ -113,6 +116,10 @@ impl Node for Replica {
 
     fn read_stale(&self) -> Result<Image, Unavailable> {
         Ok(Replica::read_stale(self)?.image)
+    }
+
+    fn auth_is_on(&self) -> bool {
+        self.kv_auth_is_on()
     }
 
     async fn renew_lease(

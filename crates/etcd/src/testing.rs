@@ -303,6 +303,10 @@ impl Node for Memory {
         Ok(self.image())
     }
 
+    fn auth_is_on(&self) -> bool {
+        self.image().kv_auth().is_on()
+    }
+
     async fn kv_revisions(&self) -> watch::Receiver<Revision> {
         self.revision.subscribe()
     }

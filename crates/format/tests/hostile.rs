@@ -60,6 +60,7 @@ fn entry() -> v1::Entry {
         stamp_ms: 1,
         feature_level: 1,
         request: Some(v1::RequestId::default()),
+        by: None,
         command: Some(v1::entry::Command::CreateCollection(create)),
     }
 }

@@ -189,6 +189,7 @@ fn entry(command: Command) -> Entry {
         stamp_ms: 1000,
         feature_level: 1,
         request: None,
+        by: None,
         command: Some(command),
     }
 }
@@ -532,6 +533,97 @@ fn transactions_on_etcds_keys() {
     }];
     pin(&ExpireKvLeases { grants }, "010a05080710ac02");
     pin(&KvLeaseRow { ttl_s: 60 }, "01083c");
+}
+
+#[test]
+fn users_and_roles() {
+    let password = || {
+        Some(KvPassword {
+            kind: 1,
+            rounds: 300,
+            salt: "s".into(),
+            hash: "h".into(),
+        })
+    };
+    let permission = || KvPermission {
+        access: 3,
+        key: "k".into(),
+        range_end: "l".into(),
+    };
+    let head = KvAuthRow {
+        enabled: true,
+        revision: 300,
+        secret: "s".into(),
+        enabled_at: 299,
+    };
+    pin(&head, "01080110ac021a017320ab02");
+    let user = KvUserRow {
+        no_password: true,
+        password: password(),
+        roles: vec!["a".into(), "b".into()],
+        since: 300,
+    };
+    pin(&user, "010801120b080110ac021a01732201681a01611a016220ac02");
+    let role = KvRoleRow {
+        permissions: vec![permission()],
+    };
+    pin(&role, "010a08080312016b1a016c");
+    let by = KvCaller {
+        user: "u".into(),
+        revision: 300,
+    };
+    pin(&by, "010a017510ac02");
+    let mut on_behalf = entry(Command::RevokeKvLease(RevokeKvLease { lease: 7 }));
+    on_behalf.by = Some(by);
+    pin(&on_behalf, "0108e807100122060a017510ac028202020807");
+    let changed = Answer {
+        outcome: Some(Outcome::KvAuthChanged(Counted { count: 300 })),
+    };
+    pin(&changed, "018a020308ac02");
+    let pin_change = |change, want| {
+        let change = KvAuthChange { change: Some(change) };
+        pin(&change, want);
+    };
+    use kv_auth_change::Change;
+    pin_change(
+        Change::Enable(EnableKvAuth { secret: "s".into() }),
+        "010a030a0173",
+    );
+    pin_change(Change::Disable(DisableKvAuth {}), "011200");
+    let add = AddKvUser {
+        name: "u".into(),
+        no_password: true,
+        password: password(),
+    };
+    pin_change(Change::AddUser(add), "011a120a017510011a0b080110ac021a0173220168");
+    pin_change(Change::DeleteUser("u".into()), "01220175");
+    let change = ChangeKvPassword {
+        name: "u".into(),
+        password: password(),
+    };
+    pin_change(
+        Change::ChangePassword(change),
+        "012a100a0175120b080110ac021a0173220168",
+    );
+    let membership = || KvMembership {
+        user: "u".into(),
+        role: "r".into(),
+    };
+    pin_change(Change::GrantRole(membership()), "0132060a0175120172");
+    pin_change(Change::RevokeRole(membership()), "013a060a0175120172");
+    pin_change(Change::AddRole("r".into()), "01420172");
+    pin_change(Change::DeleteRole("r".into()), "014a0172");
+    let grant = GrantKvPermission {
+        role: "r".into(),
+        permission: Some(permission()),
+    };
+    pin_change(Change::GrantPermission(grant), "01520d0a01721208080312016b1a016c");
+    let revoke = RevokeKvPermission {
+        role: "r".into(),
+        key: "k".into(),
+        range_end: "l".into(),
+    };
+    pin_change(Change::RevokePermission(revoke), "015a090a017212016b1a016c");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::domain::root::Shard;
 use crate::entry::client_bytes;
 use crate::object_id::{CollectionId, DatabaseId, LeaseId, PartitionId};
 use crate::refusal::{
-    AliasConflict, FixedPartition, NameKind, NameRule, ParameterRule, Refusal, SchemaRule, ShapeRule,
+    AliasConflict, FixedPartition, KvAuthRule, NameKind, NameRule, ParameterRule, Refusal, SchemaRule,
+    ShapeRule,
 };
 use crate::reply::{Outcome, Reply};
 
@@ -76,6 +77,7 @@ fn reply_to_wire(reply: Reply) -> Wire {
         Reply::KvCompacted { revision } => Wire::KvCompacted(counted(revision)),
         Reply::KvLeaseGranted { revision } => Wire::KvLeaseGranted(counted(revision.0)),
         Reply::KvLeaseRevoked { revision } => Wire::KvLeaseRevoked(counted(revision.0)),
+        Reply::KvAuthChanged { revision } => Wire::KvAuthChanged(counted(revision.0)),
     }
 }
 
@@ -116,6 +118,9 @@ fn reply_from_wire(wire: Wire) -> Option<Reply> {
             revision: Revision(count),
         },
         Wire::KvLeaseRevoked(v1::Counted { count }) => Reply::KvLeaseRevoked {
+            revision: Revision(count),
+        },
+        Wire::KvAuthChanged(v1::Counted { count }) => Reply::KvAuthChanged {
             revision: Revision(count),
         },
     })
@@ -220,6 +225,10 @@ fn refusal_to_wire(refusal: Refusal) -> v1::Refusal {
         Refusal::KvLeaseNotFound { lease } => numbered(Code::KvLeaseNotFound, lease.cast_unsigned(), 0),
         Refusal::KvLeaseExists { lease } => numbered(Code::KvLeaseExists, lease.cast_unsigned(), 0),
         Refusal::KvLeaseLimit => of(Code::KvLeaseLimit),
+        Refusal::KvAuth { rule } => v1::Refusal {
+            rule: rule.number(),
+            ..of(Code::KvAuth)
+        },
     }
 }
 
@@ -333,6 +342,9 @@ fn refusal_from_wire(wire: v1::Refusal) -> Option<Refusal> {
             lease: number.cast_signed(),
         },
         Code::KvLeaseLimit => Refusal::KvLeaseLimit,
+        Code::KvAuth => Refusal::KvAuth {
+            rule: KvAuthRule::from_number(rule)?,
+        },
     })
 }
 
@@ -392,6 +404,9 @@ mod tests {
                 revision: Revision(9),
             },
             Reply::KvLeaseRevoked {
+                revision: Revision(9),
+            },
+            Reply::KvAuthChanged {
                 revision: Revision(9),
             },
         ]
@@ -526,6 +541,7 @@ mod tests {
             field: name(),
             rule: *rule,
         }));
+        all.extend(KvAuthRule::ALL.iter().map(|rule| Refusal::KvAuth { rule: *rule }));
         all.extend(ShapeRule::ALL.iter().map(|rule| Refusal::shape("p", *rule)));
         all.extend(
             AliasConflict::ALL

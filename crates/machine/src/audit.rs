@@ -84,6 +84,7 @@ pub(crate) fn state(state: &State) -> Result<(), Damage> {
             state.user.rows().digest() == state.user.rows().recomputed_digest(),
         ),
         ("leases of etcd's keys", state.user.leases_fit()),
+        ("users of etcd's keys", state.user.auth_fits()),
         (
             "digest of the clients",
             clients.digest() == clients.recomputed_digest(),

@@ -13,7 +13,7 @@ use crate::domain::session::Worker;
 use crate::entry;
 use crate::feature::{self, FEATURE_LEVEL_MAX};
 use crate::object_id::LeaseId;
-use crate::user::KvGrant;
+use crate::user::{KvCaller, KvGrant, KvNeed, KvPassword, KvPermission, KvSecret};
 
 /// A change that is proposed. Anything else cannot enter the log: a read is no command.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +91,60 @@ pub enum Command {
     CompactKv {
         /// The oldest revision that can still be read.
         revision: u64,
+    },
+    /// Changes etcd's users and roles.
+    KvAuth(KvAuthChange),
+    /// Another one, on behalf of one of etcd's users, who is asked for its permission when it is applied.
+    By(KvCaller, Box<Command>),
+}
+
+/// See [`Command::KvAuth`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // The names say it.
+pub enum KvAuthChange {
+    Enable {
+        /// New and at random: whoever proposes it makes it.
+        secret: KvSecret,
+    },
+    Disable,
+    AddUser {
+        name: String,
+        /// It cannot prove anything by a password.
+        no_password: bool,
+        /// `None`: none fits.
+        password: Option<KvPassword>,
+    },
+    DeleteUser {
+        name: String,
+    },
+    ChangePassword {
+        name: String,
+        /// `None`: none fits.
+        password: Option<KvPassword>,
+    },
+    GrantRole {
+        user: String,
+        role: String,
+    },
+    RevokeRole {
+        user: String,
+        role: String,
+    },
+    AddRole {
+        name: String,
+    },
+    DeleteRole {
+        name: String,
+    },
+    GrantPermission {
+        role: String,
+        /// `None` is refused, in its place among the refusals.
+        permission: Option<KvPermission>,
+    },
+    RevokePermission {
+        role: String,
+        key: Bytes,
+        range_end: Bytes,
     },
 }
 
@@ -286,9 +340,25 @@ impl Command {
         (!raises_too_far).then_some((entry.command, entry.request))
     }
 
+    /// What it takes to have this executed; `None` for what is not about etcd's keys, and for what the cluster does of its
+    /// own accord.
+    #[must_use]
+    pub fn need(&self) -> Option<KvNeed<'_>> {
+        match self {
+            Self::Kv(txn) => Some(KvNeed::Txn(txn)),
+            Self::GrantKvLease { .. } => Some(KvNeed::Known),
+            Self::RevokeKvLease { lease } => Some(KvNeed::WriteLease(*lease)),
+            Self::KvAuth(_) => Some(KvNeed::Root),
+            Self::By(_, command) => command.need(),
+            _ => None,
+        }
+    }
+
     /// The feature level that gives the command its meaning.
     pub(crate) fn feature_level(&self) -> u32 {
         match self {
+            Self::KvAuth(_) => feature::KV_AUTH,
+            Self::By(_, command) => command.feature_level().max(feature::KV_AUTH),
             Self::Kv(_) | Self::CompactKv { .. } => feature::KV,
             Self::GrantKvLease { .. } | Self::RevokeKvLease { .. } | Self::ExpireKvLeases { .. } => {
                 feature::KV_LEASES

@@ -39,7 +39,7 @@ impl Input {
         self
     }
 
-    /// etcd's keyspace and leases, which there are from their feature levels on.
+    /// etcd's keyspace, leases and users, which there are from their feature levels on.
     fn user(self, state: &State) -> Self {
         if state.head.feature_level < feature::KV {
             return self;
@@ -55,9 +55,18 @@ impl Input {
             return keys;
         }
         let leases = state.user.leases();
-        keys.number(u64::from(leases.tag().number()))
+        let leases = keys
+            .number(u64::from(leases.tag().number()))
             .number(leases.revision().0)
-            .wide(leases.digest())
+            .wide(leases.digest());
+        if state.head.feature_level < feature::KV_AUTH {
+            return leases;
+        }
+        let auth = state.user.auth_rows();
+        leases
+            .number(u64::from(auth.tag().number()))
+            .number(auth.revision().0)
+            .wide(auth.digest())
     }
 
     fn digest(self) -> u128 {
@@ -75,7 +84,7 @@ pub(crate) fn row(keyspace: KeyspaceTag, key: &[u8], row: &Row) -> u128 {
         .number(row.version)
         .bytes(&row.value);
     match keyspace {
-        KeyspaceTag::Meta | KeyspaceTag::Leases => input.digest(),
+        KeyspaceTag::Meta | KeyspaceTag::Leases | KeyspaceTag::Auth => input.digest(),
         KeyspaceTag::User => input.number(row.lease.cast_unsigned()).digest(),
     }
 }

@@ -19,7 +19,7 @@ use crate::domain::root::{ConsistencyLevel, Schema};
 use crate::domain::session::Worker;
 use crate::fault::Fault;
 use crate::object_id::LeaseId;
-use crate::user::KvGrant;
+use crate::user::{KvCaller, KvGrant};
 
 /// A decoded entry.
 pub(crate) struct Entry {
@@ -29,10 +29,24 @@ pub(crate) struct Entry {
     pub(crate) command: Command,
 }
 
+/// Whose command it is, and the command itself.
+fn parts(command: &Command) -> (Option<&KvCaller>, &Command) {
+    match command {
+        Command::By(by, command) => (Some(by), parts(command).1),
+        command => (None, command),
+    }
+}
+
 pub(crate) fn encode(command: &Command, stamp_ms: u64, request: Option<RequestId>) -> Bytes {
+    let feature_level = command.feature_level();
+    let (by, command) = parts(command);
     envelope::seal(&v1::Entry {
         stamp_ms,
-        feature_level: command.feature_level(),
+        feature_level,
+        by: by.map(|by| v1::KvCaller {
+            user: by.user.clone(),
+            revision: by.revision,
+        }),
         request: request.map(|request| v1::RequestId {
             client: client_bytes(request.client),
             sequence: request.sequence,
@@ -57,11 +71,17 @@ pub(crate) fn decode(index: Index, bytes: &[u8], known_level: u32) -> Result<Ent
         }),
     };
     let wire = entry.command.ok_or(unknown("a command"))?;
+    let command = from_wire(wire).map_err(unknown)?;
     Ok(Entry {
         stamp_ms: entry.stamp_ms,
         feature_level: entry.feature_level,
         request,
-        command: from_wire(wire).map_err(unknown)?,
+        command: match entry.by {
+            Some(v1::KvCaller { user, revision }) => {
+                Command::By(KvCaller { user, revision }, Box::new(command))
+            }
+            None => command,
+        },
     })
 }
 
@@ -181,6 +201,9 @@ fn to_wire(command: &Command) -> Wire {
                 grants: grants.into_iter().map(grant).collect(),
             })
         }
+        Command::KvAuth(change) => Wire::KvAuth(kv::auth_to_wire(change)),
+        // Whose it is stands beside it.
+        Command::By(_, command) => to_wire(&command),
     }
 }
 
@@ -285,6 +308,7 @@ fn from_wire(wire: Wire) -> Result<Command, &'static str> {
                 grants: grants.into_iter().map(grant).collect(),
             }
         }
+        Wire::KvAuth(change) => Command::KvAuth(kv::auth_from_wire(change).ok_or("a change of users")?),
     })
 }
 
@@ -301,6 +325,7 @@ mod tests {
             stamp_ms: 5,
             feature_level: 1,
             request: None,
+            by: None,
             command: Some(Wire::AllocateIds(v1::AllocateIds { count: 1 })),
         };
         change(&mut entry);

@@ -9,6 +9,7 @@
 //! - 1 (2026-11-21): the catalog, sessions, ids, clients.
 //! - 2 (2026-11-21): etcd's keyspace.
 //! - 3 (2026-11-21): etcd's leases.
+//! - 4 (2026-11-21): etcd's users and roles.
 
 use crate::fault::Fault;
 use crate::refusal::Refusal;
@@ -25,8 +26,11 @@ pub(crate) const KV: u32 = 2;
 /// From here on there are etcd's leases.
 pub(crate) const KV_LEASES: u32 = 3;
 
+/// From here on there are etcd's users and roles, and writes are made on behalf of somebody.
+pub(crate) const KV_AUTH: u32 = 4;
+
 /// The highest level that this binary knows.
-pub const FEATURE_LEVEL_MAX: u32 = KV_LEASES;
+pub const FEATURE_LEVEL_MAX: u32 = KV_AUTH;
 
 /// Stops the replica when an entry is of a level that this binary does not know: it cannot guess what the others decide.
 pub(crate) fn check_known(index: Index, needs: u32, known: u32) -> Result<(), Fault> {

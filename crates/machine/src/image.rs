@@ -18,11 +18,12 @@ use crate::keyspace::{ChangeSet, Compacted, HistoryIter};
 use crate::lease::{self, Lease};
 use crate::object_id::{CollectionId, LeaseId};
 use crate::page::{Page, PageRequest};
+use crate::refusal::KvAuthRule;
 use crate::refusal::Refusal;
 use crate::reply::Outcome;
 use crate::resource::{Resource, ResourceKind};
 use crate::state::State;
-use crate::user::{KvHash, KvLease, KvLeases};
+use crate::user::{KvAuth, KvCaller, KvHash, KvLease, KvLeases, KvNeed};
 use crate::{answer, digest, snapshot};
 
 /// See the module. A clone costs the same whatever the size.
@@ -329,6 +330,20 @@ impl Image {
     /// The keys that die with a lease, ascending.
     pub fn kv_lease_keys(&self, lease: i64) -> impl Iterator<Item = &Bytes> + use<'_> {
         self.state.user.lease_keys(lease)
+    }
+
+    /// Its users and roles.
+    #[must_use]
+    pub fn kv_auth(&self) -> &KvAuth {
+        self.state.user.auth()
+    }
+
+    /// Whether somebody, or nobody in particular, may do something. Everybody may while authentication is off.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn kv_permits(&self, by: Option<&KvCaller>, need: &KvNeed<'_>) -> Result<(), KvAuthRule> {
+        self.state.user.permits(by, need)
     }
 
     /// The oldest revision that can be read; 0 while nothing was compacted.

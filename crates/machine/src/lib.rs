@@ -42,7 +42,7 @@ pub use clients::IdleClient;
 pub use command::{
     AllocateIds, AlterAlias, AlterCollection, AlterDatabase, CloseSession, Command, CreateAlias,
     CreateCollection, CreateDatabase, CreatePartition, DropAlias, DropCollection, DropDatabase,
-    DropPartition, OpenSession, RenameCollection, RequestId,
+    DropPartition, KvAuthChange, OpenSession, RenameCollection, RequestId,
 };
 pub use domain::kv::{
     KV_NESTING_MAX, KeyRow, KvCompare, KvDelete, KvOp, KvOperand, KvOrder, KvPut, KvRange, KvRanged,
@@ -62,10 +62,13 @@ pub use machine::{Applied, Machine};
 pub use object_id::{CollectionId, DatabaseId, LeaseId, PartitionId};
 pub use page::{Page, PageRequest};
 pub use refusal::{
-    AliasConflict, FixedPartition, NAME_SHOWN_BYTES_MAX, NameKind, NameRule, ParameterRule, Refusal,
-    SchemaRule, ShapeRule,
+    AliasConflict, FixedPartition, KvAuthRule, NAME_SHOWN_BYTES_MAX, NameKind, NameRule, ParameterRule,
+    Refusal, SchemaRule, ShapeRule,
 };
 pub use reply::{Outcome, Reply};
 pub use resource::{Resource, ResourceKind};
 pub use snapshot::RestoreError;
-pub use user::{KvGrant, KvHash, KvLease, KvLeaseNews, KvLeases};
+pub use user::{
+    KV_ROOT, KvAccess, KvAuth, KvCaller, KvGrant, KvHash, KvLease, KvLeaseNews, KvLeases, KvNeed, KvPassword,
+    KvPasswordKind, KvPermission, KvSecret, KvUser,
+};

@@ -22,6 +22,7 @@ use crate::reply::Outcome;
 use crate::snapshot::{self, RestoreError};
 use crate::state::State;
 use crate::txn::Txn;
+use crate::user::KvCaller;
 use crate::{answer, digest, lease};
 
 /// The state machine of one replica.
@@ -144,7 +145,7 @@ impl Machine {
             return refused(Refusal::FeatureLevel { needs, has });
         }
         let mut txn = Txn::begin(&mut self.state);
-        let reply = match decide(&mut txn, &entry.command) {
+        let reply = match decide(&mut txn, None, &entry.command) {
             Ok(reply) => reply,
             Err(refusal) => {
                 drop(txn);
@@ -169,8 +170,11 @@ impl Machine {
     }
 }
 
-/// One line for each command: who decides it.
-fn decide(txn: &mut Txn<'_>, command: &Command) -> Outcome {
+/// Whether whoever proposed it may, then one line for each command: who decides it.
+fn decide(txn: &mut Txn<'_>, by: Option<&KvCaller>, command: &Command) -> Outcome {
+    if !matches!(command, Command::By(..)) {
+        kv::admit(txn, by, command)?;
+    }
     match command {
         Command::CreateDatabase(command) => database::create(txn, command),
         Command::DropDatabase(command) => database::drop_database(txn, command),
@@ -199,6 +203,8 @@ fn decide(txn: &mut Txn<'_>, command: &Command) -> Outcome {
         Command::GrantKvLease { lease, ttl_s } => kv::grant(txn, *lease, *ttl_s),
         Command::RevokeKvLease { lease } => kv::revoke(txn, *lease),
         Command::ExpireKvLeases { grants } => kv::expire(txn, grants),
+        Command::KvAuth(change) => kv::change_auth(txn, change),
+        Command::By(by, command) => decide(txn, Some(by), command),
     }
 }
 

@@ -163,6 +163,27 @@ codes! {
 }
 
 codes! {
+    /// Why somebody may not do something with etcd's keys, or users and roles stay as they are.
+    KvAuthRule {
+        RootUserNotFound = 1 => "there is no user root; add it first",
+        RootRoleNotGranted = 2 => "the user root does not have the role root; grant it first",
+        UserExists = 3 => "there is a user of this name already",
+        UserEmpty = 4 => "this takes a user; prove to be one",
+        UserNotFound = 5 => "there is no user of this name",
+        RoleExists = 6 => "there is a role of this name already",
+        RoleEmpty = 7 => "a role needs a name",
+        RoleNotFound = 8 => "there is no role of this name",
+        PermissionNotGiven = 9 => "no permission is given",
+        PermissionDenied = 10 => "the user may not do this",
+        RoleNotGranted = 11 => "the user does not have this role",
+        PermissionNotGranted = 12 => "the role has no permission on this very range",
+        OldRevision = 13 => "what the user has proved counts no more; prove it again",
+        InvalidManagement = 14 => "this cannot be done to root while authentication is enabled, or the range is none",
+        Limit = 15 => "a limit on users, roles, permissions or the length of names is reached",
+    }
+}
+
+codes! {
     /// Why a partition stays as it is.
     FixedPartition {
         Default = 1 => "the default partition cannot be dropped",
@@ -293,6 +314,9 @@ pub enum Refusal {
 
     #[error("there are {KV_LEASES_MAX} leases, which is the limit; revoke some first")]
     KvLeaseLimit,
+
+    #[error("{rule}")]
+    KvAuth { rule: KvAuthRule },
 }
 
 fn of_field(field: &str) -> String {
@@ -362,7 +386,8 @@ impl Refusal {
             | Self::KvKeyNotFound
             | Self::KvLeaseNotFound { .. }
             | Self::KvLeaseExists { .. }
-            | Self::KvLeaseLimit => 0,
+            | Self::KvLeaseLimit
+            | Self::KvAuth { .. } => 0,
         }
     }
 }

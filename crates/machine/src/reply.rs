@@ -80,4 +80,8 @@ pub enum Reply {
     KvLeaseRevoked {
         revision: Revision,
     },
+    /// The revision of etcd's keyspace, which a change of users and roles does not move.
+    KvAuthChanged {
+        revision: Revision,
+    },
 }

@@ -74,6 +74,11 @@ impl<'a> Txn<'a> {
         next
     }
 
+    /// etcd's keys, to be read.
+    pub(crate) fn user_now(&self) -> &User {
+        self.user
+    }
+
     /// etcd's keys, to be read and changed: the changes are of one revision, and stay.
     pub(crate) fn user(&mut self) -> &mut User {
         self.user

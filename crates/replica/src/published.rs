@@ -111,6 +111,11 @@ impl Published {
         Image::clone(&self.image.load())
     }
 
+    /// Whether etcd's authentication is on, without taking the image.
+    pub(crate) fn kv_auth_is_on(&self) -> bool {
+        self.image.load().kv_auth().is_on()
+    }
+
     /// Tells when a lease of etcd's was granted or has ended.
     pub(crate) fn kv_leases(&self) -> watch::Receiver<Revision> {
         self.kv_leases.subscribe()

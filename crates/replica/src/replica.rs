@@ -286,6 +286,12 @@ impl Replica {
         })
     }
 
+    /// Whether etcd's authentication is on in that state, for callers that ask at every call.
+    #[must_use]
+    pub fn kv_auth_is_on(&self) -> bool {
+        self.group().is_ok_and(|group| group.published.kv_auth_is_on())
+    }
+
     /// Changes from revision `from` on.
     ///
     /// # Errors

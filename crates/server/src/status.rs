@@ -253,7 +253,8 @@ fn reason(refusal: &Refusal) -> v1::Reason {
         | Refusal::KvKeyNotFound
         | Refusal::KvLeaseNotFound { .. }
         | Refusal::KvLeaseExists { .. }
-        | Refusal::KvLeaseLimit => Reason::Unspecified,
+        | Refusal::KvLeaseLimit
+        | Refusal::KvAuth { .. } => Reason::Unspecified,
     }
 }
 

@@ -64,6 +64,18 @@ pub const KV_LEASES_MAX: usize = 1_048_576;
 pub const LEASE_QUESTIONS_MAX: usize = 65_536;
 /// Longest time to live of a lease of etcd's, seconds: as etcd has it.
 pub const KV_LEASE_TTL_S_MAX: u64 = 9_000_000_000;
+/// Longest name of a user or role of etcd's, bytes. Tokens carry it in the head of every call.
+pub const KV_AUTH_NAME_BYTES_MAX: usize = 1_024;
+/// Users of etcd's keys.
+pub const KV_USERS_MAX: usize = 10_000;
+/// Roles of etcd's users.
+pub const KV_ROLES_MAX: usize = 10_000;
+/// Roles that one of these users has: each is looked at when it asks for a key.
+pub const KV_ROLES_PER_USER_MAX: usize = 1_000;
+/// Permissions of one of these roles. They are one row, which is written anew with every change.
+pub const KV_PERMISSIONS_PER_ROLE_MAX: usize = 10_000;
+/// Bytes of the keys in the permissions of one role: they are one row, which has to fit into messages and snapshots.
+pub const KV_PERMISSION_BYTES_PER_ROLE_MAX: usize = 1_048_576;
 /// Ids that one request may allocate.
 pub const IDS_PER_REQUEST_MAX: u64 = 1_000_000;
 /// Rows in one page of a listing.

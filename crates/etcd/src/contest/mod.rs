@@ -6,8 +6,9 @@
 //! waits looks at this replica's own state, and only when the next one before it is gone. Beyond etcd: how many may wait is
 //! bounded; who has lost its key is told at once, not when its turn would have been.
 //!
-//! Reads and writes go through `KV` and `Lease`, as the caller's own calls would. Left out on purpose: fairness beyond that
-//! order.
+//! Reads and writes go through `KV` and `Lease`, as the caller's own calls would, with its token: who may lock or lead is who may
+//! read the queue and write its own key. A place stays until its lease ends when its user may not delete it any more. Left out
+//! on purpose: fairness beyond that order.
 
 pub(crate) mod queue;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tonic::Code;
 
 use super::*;
+use crate::auth::testing::{by, enable};
 use crate::lock::Lock;
 use crate::testing::{Served, bytes, delete_command};
 
@@ -197,6 +198,41 @@ async fn a_server_that_stops_sends_those_who_wait_elsewhere() {
     let stopped = said(Code::Unavailable, "etcdserver: server stopped");
     assert_eq!(told(second.await.expect("no panic")), stopped);
     assert!(served.has("l/1") && !served.has("l/2"));
+}
+
+#[tokio::test]
+async fn a_lock_is_for_who_may_do_with_its_keys_what_it_takes() {
+    let served = Served::with_leases(&[1, 2]);
+    enable(&served.node);
+    let asked = |user: &str, name: &str, lease| {
+        let name = bytes(name);
+        locking(&served, by(user, LockRequest { name, lease }))
+    };
+    let denied = || said(Code::Unknown, "etcdserver: permission denied");
+    let nobody = || said(Code::Unknown, "etcdserver: user name is empty");
+    let cases = [
+        ("", "b", 1, nobody()),
+        ("", "b", 0, nobody()),
+        ("one", "d", 1, denied()),
+        ("one", "z", 0, denied()),
+    ];
+    for (user, name, lease, want) in cases {
+        let answer = asked(user, name, lease).await.expect("no panic");
+        assert_eq!(told(answer), want, "{user} {name} {lease}");
+    }
+    let image = served.node.image();
+    assert_eq!(image.kv_revision().0, 1, "nothing was written");
+    assert_eq!(image.kv_leases().iter().count(), 2, "and no lease is left");
+
+    held(asked("root", "b", 1).await.expect("no panic"));
+    let second = asked("one", "b", 2);
+    served.until("b/2", true).await;
+    let service = Lock(Arc::clone(&served.contests));
+    let let_go = |user: &str, key: &str| service.unlock(by(user, UnlockRequest { key: bytes(key) }));
+    assert_eq!(told(let_go("", "b/1").await), nobody());
+    assert_eq!(told(let_go("one", "d/1").await), denied());
+    assert!(let_go("root", "b/1").await.is_ok());
+    assert_eq!(held(second.await.expect("no panic")).1, bytes("b/2"));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! the machine.
 
 pub(crate) mod answer;
+pub(crate) mod auth;
 mod compare;
 pub(crate) mod lease;
 pub(crate) mod maintenance;

@@ -159,7 +159,8 @@ impl<N: Node> Observer<N> {
             None => return Err(error::stopped()),
         };
         if response.canceled && response.created {
-            // There are too many watches here.
+            // Its caller may not read any more, or there are too many watches here.
+            self.contests.range(&self.call, self.queue.first()).await?;
             return Err(error::too_many_requests());
         }
         if response.canceled {
@@ -188,6 +189,7 @@ fn said(header: ResponseHeader, kv: KeyValue) -> LeaderResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::testing::enable;
     use crate::testing::{Served, bytes};
 
     #[tokio::test]
@@ -215,8 +217,14 @@ mod tests {
             canceled: true,
             ..WatchResponse::default()
         };
-        observer.follows = Follows::Leader(Box::pin(stream::iter([Ok(full)])));
+        observer.follows = Follows::Leader(Box::pin(stream::iter([Ok(full.clone())])));
         let status = observer.next().await.expect_err("no watch");
         assert_eq!(status.message(), "etcdserver: too many requests");
+
+        // A watch that is denied looks the same.
+        enable(&served.node);
+        observer.follows = Follows::Leader(Box::pin(stream::iter([Ok(full)])));
+        let status = observer.next().await.expect_err("no user");
+        assert_eq!(status.message(), "etcdserver: user name is empty");
     }
 }

@@ -8,15 +8,18 @@
 //! Where the lease policy asks for it, the stream says which leases are kept on its connection ([`super::keepers`]).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{Stream, StreamExt, stream};
 use quorate_api::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
+use quorate_replica::machine::KvNeed;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::keepers::Keeping;
+use crate::auth::{Credentials, Guard};
 use crate::convert::lease as convert;
 use crate::limits::KEEPALIVES_IN_FLIGHT_MAX;
 use crate::node::Node;
@@ -25,9 +28,16 @@ use crate::{deadline, error};
 /// The answers.
 pub(crate) type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
 
+/// Who keeps leases, and with whose help.
+pub(crate) struct Keeper<N> {
+    pub(crate) node: N,
+    pub(crate) guard: Guard,
+    pub(crate) shown: Credentials,
+}
+
 /// Answers `requests` until they end, one of them fails, or `ending`.
-pub(super) fn answers<N, R>(
-    node: N,
+pub(crate) fn answers<N, R>(
+    keeper: Keeper<N>,
     requests: R,
     ending: CancellationToken,
     keeping: Option<Keeping<N>>,
@@ -38,14 +48,15 @@ where
 {
     let connection = keeping.as_ref().map_or(0, Keeping::connection);
     let heard = keeping.as_ref().map(Keeping::heard);
+    let keeper = Arc::new(keeper);
     let renewals = requests.map(move |request| {
         if let Some(heard) = &heard {
             heard.store(true, Ordering::Relaxed);
         }
-        let node = node.clone();
+        let keeper = Arc::clone(&keeper);
         async move {
             let request = request.map_err(Failed::There)?;
-            renew(&node, connection, request).await.map_err(Failed::Here)
+            keeper.renew(connection, request).await.map_err(Failed::Here)
         }
     });
     let answers = Box::pin(renewals.buffered(KEEPALIVES_IN_FLIGHT_MAX));
@@ -82,7 +93,7 @@ where
 
 /// Why a stream ends.
 enum Failed {
-    /// We cannot answer.
+    /// We cannot answer, or its user may not.
     Here(Status),
     /// The client cannot be heard, or understood.
     There(Status),
@@ -96,17 +107,23 @@ impl From<Failed> for Status {
     }
 }
 
-async fn renew<N: Node>(
-    node: &N,
-    connection: u64,
-    request: LeaseKeepAliveRequest,
-) -> Result<LeaseKeepAliveResponse, Status> {
-    let lease = request.id;
-    let deadline = Instant::now() + deadline::PATIENCE_MAX;
-    let time = node.renew_lease(connection, lease, deadline).await;
-    let time = time.map_err(|unavailable| error::unavailable(&unavailable))?;
-    let image = node.read_stale();
-    let image = image.map_err(|unavailable| error::unavailable(&unavailable))?;
-    let header = node.stamp().header(image.kv_revision());
-    Ok(convert::kept(header, lease, time))
+impl<N: Node> Keeper<N> {
+    async fn renew(
+        &self,
+        connection: u64,
+        request: LeaseKeepAliveRequest,
+    ) -> Result<LeaseKeepAliveResponse, Status> {
+        let Self { node, guard, shown } = self;
+        let lease = request.id;
+        let deadline = Instant::now() + deadline::PATIENCE_MAX;
+        let need = KvNeed::WriteLease(lease);
+        let required = guard.require(node, shown, &need, deadline);
+        required.await.map_err(error::denied)?;
+        let time = node.renew_lease(connection, lease, deadline).await;
+        let time = time.map_err(|unavailable| error::unavailable(&unavailable))?;
+        let image = node.read_stale();
+        let image = image.map_err(|unavailable| error::unavailable(&unavailable))?;
+        let header = node.stamp().header(image.kv_revision());
+        Ok(convert::kept(header, lease, time))
+    }
 }

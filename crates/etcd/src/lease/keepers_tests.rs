@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::keep_alive;
+use super::keep_alive::{self, Keeper};
 use super::keepers::Keepers;
 use super::policy::LeasePolicy;
+use crate::auth::{Credentials, Guard};
 use crate::node::Node;
 use crate::testing::Memory;
 
@@ -69,7 +70,12 @@ impl Here {
         requests: impl stream::Stream<Item = Result<LeaseKeepAliveRequest, tonic::Status>> + Send + 'static,
     ) -> JoinHandle<()> {
         let keeping = Some(self.keepers.opened(on.connection()));
-        let mut answers = keep_alive::answers(self.node.clone(), requests, self.ending.clone(), keeping);
+        let keeper = Keeper {
+            node: self.node.clone(),
+            guard: Guard::new(),
+            shown: Credentials::default(),
+        };
+        let mut answers = keep_alive::answers(keeper, requests, self.ending.clone(), keeping);
         tokio::spawn(async move { while answers.next().await.is_some() {} })
     }
 

@@ -16,7 +16,15 @@ fn service() -> Lease<Memory> {
 }
 
 fn with(policy: &LeasePolicy) -> Lease<Memory> {
-    Lease::new(Memory::new(), CancellationToken::new(), policy)
+    Lease::new(Memory::new(), Guard::new(), CancellationToken::new(), policy)
+}
+
+fn keeper(lease: &Lease<Memory>) -> Keeper<Memory> {
+    Keeper {
+        node: lease.node.clone(),
+        guard: Guard::new(),
+        shown: Credentials::default(),
+    }
 }
 
 async fn grant(lease: &Lease<Memory>, id: i64) -> Answer<LeaseGrantResponse> {
@@ -48,7 +56,7 @@ fn told<T>(answer: Answer<T>) -> (Code, String) {
 #[tokio::test]
 async fn keys_go_with_their_lease() {
     let lease = service();
-    let kv = Kv(lease.node.clone());
+    let kv = Kv(lease.node.clone(), Guard::new());
     let granted = grant(&lease, 7).await.expect("a grant").into_inner();
     assert_eq!((granted.id, granted.ttl), (7, 60));
     put(&kv, "b", 7).await;
@@ -123,7 +131,7 @@ fn asked(ids: &[i64]) -> impl stream::Stream<Item = Result<LeaseKeepAliveRequest
 async fn keepalives_are_answered_in_their_order_and_unknown_leases_have_no_time() {
     let lease = service();
     grant(&lease, 7).await.expect("a grant");
-    let answers = keep_alive::answers(lease.node.clone(), asked(&[7, 8, 7]), lease.ending.clone(), None);
+    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 8, 7]), lease.ending.clone(), None);
     let answers: Vec<_> = answers.map(|answer| answer.expect("an answer")).collect().await;
     let said: Vec<_> = answers.iter().map(|answer| (answer.id, answer.ttl)).collect();
     assert_eq!(said, [(7, 60), (8, 0), (7, 60)]);
@@ -136,7 +144,7 @@ async fn a_stream_ends_with_its_first_error_and_when_the_server_stops() {
     grant(&lease, 7).await.expect("a grant");
     let (term, leader) = (Term(3), None);
     lease.node.breaks(Unavailable::NotLeader { term, leader });
-    let answers = keep_alive::answers(lease.node.clone(), asked(&[7, 7]), lease.ending.clone(), None);
+    let answers = keep_alive::answers(keeper(&lease), asked(&[7, 7]), lease.ending.clone(), None);
     let answers: Vec<_> = answers.collect().await;
     assert_eq!(answers.len(), 1);
     let status = answers[0].as_ref().expect_err("no leader");
@@ -147,7 +155,7 @@ async fn a_stream_ends_with_its_first_error_and_when_the_server_stops() {
 
     let lease = service();
     let silent = stream::pending::<Result<LeaseKeepAliveRequest, Status>>();
-    let answers = keep_alive::answers(lease.node.clone(), silent, lease.ending.clone(), None);
+    let answers = keep_alive::answers(keeper(&lease), silent, lease.ending.clone(), None);
     lease.ending.cancel();
     let answers: Vec<_> = answers.collect().await;
     let status = answers[0].as_ref().expect_err("stopped");

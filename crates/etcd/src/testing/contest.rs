@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Memory;
+use crate::auth::Guard;
 use crate::contest::Contests;
 use crate::kv::Kv;
 use crate::lease::Lease;
@@ -34,10 +35,13 @@ impl Served {
     pub(crate) fn with_leases(leases: &[i64]) -> Self {
         let (node, ending, tasks) = (Memory::new(), CancellationToken::new(), TaskTracker::new());
         node.wrote(leases.iter().map(|lease| lease_grant(*lease)));
-        let watch = Arc::new(Watch::new(node.clone(), ending.clone()));
+        let guard = Guard::new();
+        let watch = Arc::new(Watch::new(node.clone(), guard.clone(), ending.clone()));
         let work = tokio::spawn(watch.work());
-        let lease = Arc::new(Lease::new(node.clone(), ending.clone(), &LeasePolicy::default()));
-        let contests = Contests::new(Kv(node.clone()), lease, watch, ending.clone(), tasks.clone());
+        let policy = LeasePolicy::default();
+        let lease = Lease::new(node.clone(), guard.clone(), ending.clone(), &policy);
+        let kv = Kv(node.clone(), guard);
+        let contests = Contests::new(kv, Arc::new(lease), watch, ending.clone(), tasks.clone());
         Self {
             contests: Arc::new(contests),
             node,

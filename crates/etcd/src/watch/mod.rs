@@ -43,6 +43,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use hub::Full;
 pub(crate) use notices::Notices;
 
+use crate::auth::{Credentials, Guard};
 use crate::error;
 use crate::limits::WATCH_PROGRESS_EVERY;
 use crate::node::Node;
@@ -52,6 +53,7 @@ use stream::{Surroundings, WatchStream};
 /// See the module.
 pub(crate) struct Watch<N> {
     node: N,
+    guard: Guard,
     hub: Arc<Hub>,
     /// The member has been without a leader for too long.
     leader_is_gone: Sender<bool>,
@@ -61,9 +63,10 @@ pub(crate) struct Watch<N> {
 
 impl<N: Node> Watch<N> {
     /// Over `node`; streams end with `ending`.
-    pub(crate) fn new(node: N, ending: CancellationToken) -> Self {
+    pub(crate) fn new(node: N, guard: Guard, ending: CancellationToken) -> Self {
         Self {
             node,
+            guard,
             hub: Hub::new(Limits::default()),
             leader_is_gone: Sender::new(false),
             ending,
@@ -110,11 +113,18 @@ impl<N: Node> Watch<N> {
             request_union: Some(RequestUnion::CreateRequest(request)),
         };
         let requests = streams::iter([Ok(request)]);
-        Ok(responses(self.open(requests, leader::is_required(call))?))
+        let shown = Credentials::of(call);
+        let stream = self.open(requests, shown, leader::is_required(call))?;
+        Ok(responses(stream))
     }
 
     /// A stream that answers `requests`.
-    fn open<R>(&self, requests: R, wants_leader: bool) -> Result<WatchStream<N, R>, Status>
+    fn open<R>(
+        &self,
+        requests: R,
+        shown: Credentials,
+        wants_leader: bool,
+    ) -> Result<WatchStream<N, R>, Status>
     where
         R: Stream<Item = Result<WatchRequest, Status>> + Send + Unpin,
     {
@@ -122,6 +132,8 @@ impl<N: Node> Watch<N> {
         self.image()?;
         let around = Surroundings {
             node: self.node.clone(),
+            guard: self.guard.clone(),
+            shown,
             feed: self.hub.open().map_err(error::full)?,
             // Of its own, so that ten thousand streams do not queue at one lock.
             ending: self.ending.child_token(),
@@ -141,7 +153,8 @@ impl<N: Node> watch_server::Watch for Watch<N> {
         request: Request<Streaming<WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let wants_leader = leader::is_required(request.metadata());
-        let stream = self.open(request.into_inner(), wants_leader)?;
+        let shown = Credentials::of(request.metadata());
+        let stream = self.open(request.into_inner(), shown, wants_leader)?;
         Ok(Response::new(Box::pin(responses(stream))))
     }
 }

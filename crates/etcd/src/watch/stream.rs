@@ -9,11 +9,12 @@ use std::future::{pending, ready};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use quorate_api::etcdserverpb::watch_request::RequestUnion;
 use quorate_api::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 use quorate_replica::Unavailable;
-use quorate_replica::machine::Image;
+use quorate_replica::machine::{Image, KvNeed};
 use quorate_types::Revision;
 use tokio::sync::watch;
 use tokio::task::yield_now;
@@ -29,7 +30,9 @@ use super::keys::Keys;
 use super::outgoing::{Batch, Outgoing};
 use super::progress::Progress;
 use super::watches::{Watch, WatchId, Watches};
+use crate::auth::{Credentials, Guard};
 use crate::convert::signed;
+use crate::deadline::PATIENCE_MAX;
 use crate::error::{self, NoWatch};
 use crate::limits::WATCHES_PER_STREAM_MAX;
 use crate::node::Node;
@@ -40,6 +43,9 @@ const NONE: WatchId = -1;
 /// What a stream is made of besides its requests.
 pub(super) struct Surroundings<N> {
     pub(super) node: N,
+    pub(super) guard: Guard,
+    /// By whoever has opened the stream.
+    pub(super) shown: Credentials,
     pub(super) feed: Feed,
     /// The server stops.
     pub(super) ending: CancellationToken,
@@ -122,7 +128,10 @@ where
             Happened::Asked(None) => self.requests = None,
             Happened::Asked(Some(Err(broken))) => return Err(error::unread(broken)),
             Happened::Asked(Some(Ok(request))) => match request.request_union {
-                Some(RequestUnion::CreateRequest(create)) => self.create(&create)?,
+                Some(RequestUnion::CreateRequest(create)) => {
+                    let permitted = self.who().permitted(&create).await;
+                    self.create(&create, permitted)?;
+                }
                 Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id)?,
                 Some(RequestUnion::ProgressRequest(_)) => self.progress.ask(self.image()?.kv_revision()),
                 // Of a later release, perhaps.
@@ -175,8 +184,17 @@ where
         }
     }
 
-    fn create(&mut self, request: &WatchCreateRequest) -> Result<(), Status> {
-        let begun = self.begin(request);
+    /// Who has opened the stream; `None` while that does not matter.
+    fn who(&self) -> Who<N> {
+        let Surroundings {
+            node, guard, shown, ..
+        } = &self.around;
+        let is_asked = node.auth_is_on();
+        Who(is_asked.then(|| (node.clone(), guard.clone(), shown.clone())))
+    }
+
+    fn create(&mut self, request: &WatchCreateRequest, permitted: Result<(), NoWatch>) -> Result<(), Status> {
+        let begun = self.begin(request, permitted);
         // Behind the subscription, so that the hub hands out what is newer.
         let image = self.image()?;
         let response = WatchResponse {
@@ -199,8 +217,13 @@ where
     }
 
     /// Checks, and subscribes.
-    fn begin(&mut self, request: &WatchCreateRequest) -> Result<(WatchId, Watch), NoWatch> {
+    fn begin(
+        &mut self,
+        request: &WatchCreateRequest,
+        permitted: Result<(), NoWatch>,
+    ) -> Result<(WatchId, Watch), NoWatch> {
         let start = u64::try_from(request.start_revision).map_err(|_| NoWatch::Compacted)?;
+        permitted?;
         let keys = Keys::of(&request.key, &request.range_end).ok_or(NoWatch::EmptyRange)?;
         if self.watches.len() >= WATCHES_PER_STREAM_MAX {
             return Err(NoWatch::TooManyOnStream);
@@ -305,6 +328,29 @@ where
     fn image(&self) -> Result<Image, Status> {
         let image = self.around.node.read_stale();
         image.map_err(|unavailable| error::unavailable(&unavailable))
+    }
+}
+
+/// See [`WatchStream::who`].
+struct Who<N>(Option<(N, Guard, Credentials)>);
+
+impl<N: Node> Who<N> {
+    /// Whether it may read what a watch is on.
+    async fn permitted(self, request: &WatchCreateRequest) -> Result<(), NoWatch> {
+        let Some((node, guard, shown)) = self.0 else {
+            return Ok(());
+        };
+        let first = Bytes::from_static(&[0]);
+        let need = KvNeed::Read {
+            key: match request.key.is_empty() {
+                true => &first,
+                false => &request.key,
+            },
+            range_end: &request.range_end,
+        };
+        let deadline = Instant::now() + PATIENCE_MAX;
+        let required = guard.require(&node, &shown, &need, deadline).await;
+        required.map_err(NoWatch::Denied)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tonic::Code;
 
 use super::*;
+use crate::auth::testing::{by, enable};
 use crate::limits::{MESSAGE_BYTES_MAX, WATCH_QUEUE_SETS};
 use crate::testing::{Memory, bytes, delete, delete_command, put, put_command, txn_command};
 
@@ -40,7 +41,7 @@ struct Client {
 }
 
 async fn serve(node: Memory) -> Served {
-    served(Watch::new(node, CancellationToken::new())).await
+    served(Watch::new(node, Guard::new(), CancellationToken::new())).await
 }
 
 /// The task has begun: what happens from now on is handed out.
@@ -62,7 +63,17 @@ impl Served {
         self.client_that(false).expect("a stream")
     }
 
+    /// A client that shows a user's token, or none.
+    fn client_by(&self, user: &str) -> Client {
+        let shown = Credentials::of(by(user, ()).metadata());
+        self.client_who(shown, false).expect("a stream")
+    }
+
     fn client_that(&self, wants_leader: bool) -> Result<Client, Status> {
+        self.client_who(Credentials::default(), wants_leader)
+    }
+
+    fn client_who(&self, shown: Credentials, wants_leader: bool) -> Result<Client, Status> {
         let (requests, asked) = mpsc::unbounded_channel();
         let asked = streams::unfold(
             asked,
@@ -71,7 +82,7 @@ impl Served {
         let requests_stream: Requests = Box::pin(asked);
         Ok(Client {
             requests: Some(requests),
-            stream: self.watch.open(requests_stream, wants_leader)?,
+            stream: self.watch.open(requests_stream, shown, wants_leader)?,
         })
     }
 }
@@ -641,7 +652,7 @@ async fn large_revisions_are_split_for_who_wants_it() {
 #[tokio::test]
 async fn a_stream_ends_with_the_server() {
     let ending = CancellationToken::new();
-    let served = served(Watch::new(Memory::new(), ending.clone())).await;
+    let served = served(Watch::new(Memory::new(), Guard::new(), ending.clone())).await;
     let mut client = served.client();
     client.create(on("a", "")).await;
     assert!(client.stream.next().now_or_never().is_none());
@@ -691,7 +702,7 @@ async fn who_wants_a_leader_is_sent_away_when_there_is_none_for_long() {
 
 #[tokio::test]
 async fn what_is_too_much_is_refused_in_so_many_words() {
-    let mut watch = Watch::new(Memory::new(), CancellationToken::new());
+    let mut watch = Watch::new(Memory::new(), Guard::new(), CancellationToken::new());
     watch.hub = Hub::new(Limits {
         streams: 1,
         watches: 2,
@@ -711,4 +722,27 @@ async fn what_is_too_much_is_refused_in_so_many_words() {
     assert_eq!(client.refused(on("a", "")).await, reason);
     client.cancel(0).await;
     assert_eq!(client.create(on("a", "")).await, 2);
+}
+
+#[tokio::test]
+async fn a_watch_is_for_who_may_read_all_its_keys() {
+    let served = serve(Memory::new()).await;
+    let mut before = served.client();
+    before.create(on("a", "\0")).await;
+    enable(&served.node);
+    let denied = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+    let invalid = "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token";
+    let nobody = "rpc error: code = InvalidArgument desc = etcdserver: user name is empty";
+    let mut one = served.client_by("one");
+    one.create(on("a", "m")).await;
+    for (key, range_end) in [("a", "n"), ("a", "\0"), ("", ""), ("", "\0"), ("m", "")] {
+        let reason = one.refused(on(key, range_end)).await;
+        assert_eq!(reason, denied, "{key:?} {range_end:?}");
+    }
+    served.client_by("root").create(on("", "\0")).await;
+    assert_eq!(served.client_by("none").refused(on("a", "")).await, invalid);
+    assert_eq!(served.client_by("").refused(on("a", "")).await, nobody);
+    assert_eq!(before.is_quiet().await, 1, "what was there goes on");
+    let compacted = served.client_by("").refused(since("a", "", -1)).await;
+    assert!(compacted.contains("compacted"), "{compacted}");
 }

@@ -32,6 +32,8 @@ pub(crate) enum KeyspaceTag {
     User = 2,
     /// etcd's leases.
     Leases = 3,
+    /// etcd's users and roles.
+    Auth = 4,
 }
 
 impl KeyspaceTag {

@@ -110,6 +110,7 @@ struct Reader {
     meta: Space,
     user: Space,
     leases: Space,
+    auth: Space,
     /// The keyspace of the last rows or changes; they never go back.
     keyspace: u32,
     clients: Clients,
@@ -179,6 +180,7 @@ impl Reader {
             (feature::FIRST, KeyspaceTag::Meta),
             (feature::KV, KeyspaceTag::User),
             (feature::KV_LEASES, KeyspaceTag::Leases),
+            (feature::KV_AUTH, KeyspaceTag::Auth),
         ];
         let wanted = wanted.iter().filter(|(level, _)| header.feature_level >= *level);
         let wanted = wanted.map(|(_, tag)| tag.number());
@@ -205,6 +207,7 @@ impl Reader {
             1 => Ok(&mut self.meta),
             2 => Ok(&mut self.user),
             3 => Ok(&mut self.leases),
+            4 => Ok(&mut self.auth),
             _ => Err("a keyspace that this build does not know"),
         }
     }
@@ -294,17 +297,25 @@ impl Reader {
         let history =
             |space: &v1::SnapshotKeyspace, sets| History::restored(Revision(space.history_floor), sets);
         let (meta, user) = match header.keyspaces.as_slice() {
-            [meta] => (meta, User::new()),
-            [meta, user, leases @ ..] => {
+            [meta] => (meta, Some(User::new())),
+            [meta, user, others @ ..] => {
                 let history = history(user, self.user.sets);
-                let leases = match leases.first() {
-                    None => (User::new().leases().revision(), OrdMap::new()),
-                    Some(leases) => (Revision(leases.revision), self.leases.rows),
+                let part = |of: Option<&v1::SnapshotKeyspace>, none: &Keyspace, rows| match of {
+                    None => (none.revision(), OrdMap::new()),
+                    Some(space) => (Revision(space.revision), rows),
                 };
-                let user = User::from_parts(Revision(user.revision), self.user.rows, history, leases);
+                let none = User::new();
+                let leases = part(others.first(), none.leases(), self.leases.rows);
+                let auth = part(others.get(1), none.auth_rows(), self.auth.rows);
+                let user = User::from_parts(Revision(user.revision), self.user.rows, history, leases, auth);
                 (meta, user)
             }
             [] => return Err(malformed("no keyspace")),
+        };
+        let Some(user) = user else {
+            return Err(RestoreError::Damage(Damage::Sum {
+                what: "users of etcd's keys",
+            }));
         };
         if !user.leases_fit() {
             return Err(RestoreError::Damage(Damage::Sum {

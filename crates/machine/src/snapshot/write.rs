@@ -47,7 +47,8 @@ fn keyspaces(state: &State) -> impl Iterator<Item = &Keyspace> {
     let has = |level| state.head.feature_level >= level;
     let user = has(feature::KV).then(|| state.user.rows());
     let leases = has(feature::KV_LEASES).then(|| state.user.leases());
-    std::iter::once(&state.meta).chain(user).chain(leases)
+    let auth = has(feature::KV_AUTH).then(|| state.user.auth_rows());
+    std::iter::once(&state.meta).chain(user).chain(leases).chain(auth)
 }
 
 /// What comes next.

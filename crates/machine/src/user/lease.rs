@@ -151,6 +151,11 @@ impl Leases {
             .map(|(_, key)| key)
     }
 
+    /// All keys that die with some lease.
+    pub(super) fn leased_keys(&self) -> impl Iterator<Item = &Bytes> + use<'_> {
+        self.attached.iter().map(|(_, key)| key)
+    }
+
     /// Follows a change of a key.
     pub(super) fn follow(&mut self, change: &Change) {
         let lease = |row: &Option<Arc<Row>>| row.as_ref().map_or(0, |row| row.lease);

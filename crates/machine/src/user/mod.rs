@@ -9,6 +9,7 @@
 //! Old versions are kept beside the rows and not in them, so that a key that is written a million times between two
 //! compactions costs each write the same.
 
+mod auth;
 mod hash;
 mod lease;
 mod range;
@@ -27,6 +28,10 @@ use crate::refusal::Refusal;
 use lease::Leases;
 use tail::Tail;
 
+pub(crate) use auth::{AuthWrite, is_secret};
+pub use auth::{
+    KV_ROOT, KvAccess, KvAuth, KvCaller, KvNeed, KvPassword, KvPasswordKind, KvPermission, KvSecret, KvUser,
+};
 pub use lease::{KvGrant, KvLease, KvLeaseNews, KvLeases};
 
 pub use hash::KvHash;
@@ -50,6 +55,8 @@ pub(crate) struct User {
     /// Of the transaction that is going on.
     changes: Vec<Change>,
     leases: Leases,
+    /// Shared until it changes, so that a write of a key costs the same whether there are users or not.
+    auth: Arc<KvAuth>,
     /// What the history has lost last.
     tail: Tail,
 }
@@ -62,17 +69,20 @@ impl User {
             versions: OrdMap::new(),
             changes: Vec::new(),
             leases: Leases::new(),
+            auth: Arc::new(KvAuth::new()),
             tail: Tail::default(),
         }
     }
 
-    /// From the parts of a snapshot. The versions follow from the rows and the history.
+    /// From the parts of a snapshot. The versions follow from the rows and the history. `None` when a user or a role cannot be
+    /// read.
     pub(crate) fn from_parts(
         revision: Revision,
         rows: OrdMap<Bytes, Arc<Row>>,
         history: History,
         (leases_revision, leases): (Revision, OrdMap<Bytes, Arc<Row>>),
-    ) -> Self {
+        (auth_revision, auth): (Revision, OrdMap<Bytes, Arc<Row>>),
+    ) -> Option<Self> {
         let mut versions = OrdMap::new();
         let version = |key: &Bytes, revision: Revision| Version {
             key: key.clone(),
@@ -91,13 +101,14 @@ impl User {
                 versions.insert(version(&change.key, set.revision), change.after.clone());
             }
         }
-        Self {
+        Some(Self {
             leases: Leases::from_parts(leases_revision, leases, &rows),
+            auth: Arc::new(KvAuth::from_parts(auth_revision, auth)?),
             rows: Keyspace::from_parts(KeyspaceTag::User, revision, rows, history),
             versions,
             changes: Vec::new(),
             tail: Tail::default(),
-        }
+        })
     }
 
     /// The present rows, and the history.
@@ -281,6 +292,31 @@ impl User {
             self.delete(key);
         }
         self.leases.end(lease);
+    }
+
+    /// All keys that have a lease.
+    fn leased_keys(&self) -> impl Iterator<Item = &Bytes> + use<'_> {
+        self.leases.leased_keys()
+    }
+
+    /// Users and roles, as rows.
+    pub(crate) fn auth_rows(&self) -> &Keyspace {
+        self.auth.rows()
+    }
+
+    /// Users and roles.
+    pub(crate) fn auth(&self) -> &KvAuth {
+        &self.auth
+    }
+
+    /// Changes users and roles. That is no change of the keyspace.
+    pub(crate) fn write_auth(&mut self, writes: impl IntoIterator<Item = AuthWrite>) {
+        Arc::make_mut(&mut self.auth).write(writes.into_iter());
+    }
+
+    /// Whether users and roles are what their rows say, from scratch.
+    pub(crate) fn auth_fits(&self) -> bool {
+        self.auth.fits()
     }
 
     /// Whether leases and keys fit together, from scratch.
@@ -496,7 +532,9 @@ mod tests {
         let rows = user.rows.between((Bound::Unbounded, Bound::Unbounded));
         let rows = rows.map(|(key, row)| (key.clone(), Arc::clone(row))).collect();
         let leases = (user.leases().revision(), user.leases().rows().clone());
-        User::from_parts(user.revision(), rows, history, leases)
+        let auth = (user.auth_rows().revision(), user.auth_rows().rows().clone());
+        let restored = User::from_parts(user.revision(), rows, history, leases, auth);
+        restored.expect("rows that can be read")
     }
 
     #[test]

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use quorate_machine::{
     AllocateIds, AlterAlias, AlterCollection, AlterDatabase, CloseSession, Command, ConsistencyLevel,
     CreateAlias, CreateCollection, CreateDatabase, CreatePartition, DataType, DropAlias, DropCollection,
-    DropDatabase, DropPartition, Field, IdleClient, KvCompare, KvDelete, KvGrant, KvOp, KvOperand, KvPut,
-    KvRange, KvRelation, KvTxn, LeaseId, OpenSession, Properties, RenameCollection, RequestId, Schema,
-    Worker, WorkerKind,
+    DropDatabase, DropPartition, Field, IdleClient, KvAccess, KvAuthChange, KvCaller, KvCompare, KvDelete,
+    KvGrant, KvOp, KvOperand, KvPassword, KvPasswordKind, KvPermission, KvPut, KvRange, KvRelation, KvSecret,
+    KvTxn, LeaseId, OpenSession, Properties, RenameCollection, RequestId, Schema, Worker, WorkerKind,
 };
 use quorate_types::{ClientId, Epoch, LogTime, Revision};
 
@@ -39,7 +39,7 @@ pub(crate) fn log() -> impl Strategy<Value = Vec<Step>> {
         command: Command::RaiseFeatureLevel { level },
     };
     let steps = prop::collection::vec(step(), 1..40);
-    (prop::option::weighted(0.8, Just(3)), steps).prop_map(move |(level, steps)| {
+    (prop::option::weighted(0.8, Just(4)), steps).prop_map(move |(level, steps)| {
         let begin = level.map(raise).into_iter().chain([1, 2].map(register));
         begin.chain(steps).collect()
     })
@@ -109,7 +109,71 @@ fn command() -> impl Strategy<Value = Command> {
         2 => client_command(),
         5 => kv_command(),
         2 => kv_lease_command(),
+        3 => kv_auth_command(),
+        2 => by_somebody(),
     ]
+}
+
+fn user() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["root", "root", "u"]).prop_map_into()
+}
+
+fn role() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["root", "r"]).prop_map_into()
+}
+
+fn password() -> impl Strategy<Value = Option<KvPassword>> {
+    let password = value().prop_map(|hash| KvPassword {
+        kind: KvPasswordKind::Pbkdf2HmacSha512,
+        rounds: 2,
+        salt: Bytes::from("s"),
+        hash,
+    });
+    prop::option::weighted(0.8, password)
+}
+
+fn permission() -> impl Strategy<Value = KvPermission> {
+    let access = prop::sample::select(vec![KvAccess::Read, KvAccess::Write, KvAccess::ReadWrite]);
+    (access, key(), range_end()).prop_map(|(access, key, range_end)| KvPermission {
+        access,
+        key,
+        range_end,
+    })
+}
+
+fn kv_auth_change() -> impl Strategy<Value = KvAuthChange> {
+    let secret = (31usize..33).prop_map(|bytes| KvSecret(Bytes::from(vec![7; bytes])));
+    prop_oneof![
+        3 => secret.prop_map(|secret| KvAuthChange::Enable { secret }),
+        1 => Just(KvAuthChange::Disable),
+        5 => (user(), prop::bool::weighted(0.2), password()).prop_map(|(name, no_password, password)| {
+            KvAuthChange::AddUser { name, no_password, password }
+        }),
+        1 => user().prop_map(|name| KvAuthChange::DeleteUser { name }),
+        1 => (user(), password()).prop_map(|(name, password)| KvAuthChange::ChangePassword { name, password }),
+        5 => (user(), role()).prop_map(|(user, role)| KvAuthChange::GrantRole { user, role }),
+        1 => (user(), role()).prop_map(|(user, role)| KvAuthChange::RevokeRole { user, role }),
+        3 => role().prop_map(|name| KvAuthChange::AddRole { name }),
+        1 => role().prop_map(|name| KvAuthChange::DeleteRole { name }),
+        3 => (role(), prop::option::weighted(0.9, permission()))
+            .prop_map(|(role, permission)| KvAuthChange::GrantPermission { role, permission }),
+        1 => (role(), key(), range_end())
+            .prop_map(|(role, key, range_end)| KvAuthChange::RevokePermission { role, key, range_end }),
+    ]
+}
+
+fn kv_auth_command() -> impl Strategy<Value = Command> {
+    kv_auth_change().prop_map(Command::KvAuth)
+}
+
+fn by_somebody() -> impl Strategy<Value = Command> {
+    let command = prop_oneof![
+        4 => kv_command(),
+        2 => kv_lease_command(),
+        3 => kv_auth_command(),
+    ];
+    (user(), 1u64..20, command)
+        .prop_map(|(user, revision, command)| Command::By(KvCaller { user, revision }, Box::new(command)))
 }
 
 fn key() -> impl Strategy<Value = Bytes> {
@@ -300,7 +364,7 @@ fn session_command() -> impl Strategy<Value = Command> {
         }),
         1 => prop::collection::vec((1u64..30).prop_map(LeaseId), 0..12).prop_map(|ids| Command::ExpireLeases { ids }),
         1 => (0u64..3).prop_map(|count| Command::AllocateIds(AllocateIds { count })),
-        1 => (0u32..4).prop_map(|level| Command::RaiseFeatureLevel { level }),
+        1 => (0u32..5).prop_map(|level| Command::RaiseFeatureLevel { level }),
     ]
 }
 

@@ -4,6 +4,7 @@
 mod catalog;
 mod cluster;
 mod etcd;
+mod etcd_auth;
 mod etcd_operators;
 mod health;
 mod hostile;

@@ -24,6 +24,8 @@ pub enum Part {
     Cluster,
     /// Locks and elections.
     Lock,
+    /// Users, roles, permissions.
+    Auth,
 }
 
 /// Calls and what they were answered, in the words of their `Debug`; an error is its code and its text.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use etcd_client::{
     AlarmAction, AlarmType, Client, CompactionOptions, Compare, CompareOp, DeleteOptions, Error, GetOptions,
-    LeaderKey, LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, ProclaimOptions, PutOptions,
-    ResignOptions, SortOrder, SortTarget, Txn, TxnOp, WatchFilterType, WatchOptions, WatchStream,
+    LeaderKey, LeaseGrantOptions, LeaseTimeToLiveOptions, LockOptions, Permission, ProclaimOptions,
+    PutOptions, ResignOptions, RoleRevokePermissionOptions, SortOrder, SortTarget, Txn, TxnOp,
+    UserAddOptions, WatchFilterType, WatchOptions, WatchStream,
 };
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -33,6 +34,7 @@ pub(super) async fn tell(part: Part, endpoints: &[String]) -> Result<Story, Stri
         Part::Watch => teller.watches().await,
         Part::Cluster => teller.members().await,
         Part::Lock => teller.locks().await,
+        Part::Auth => teller.users().await,
     }
     Ok(teller.story)
 }
@@ -260,6 +262,65 @@ impl Teller {
                 }
             }
         }
+    }
+
+    async fn users(&mut self) {
+        call!(self, auth_enable());
+        for (name, password) in [("root", "secret"), ("one", "uno")] {
+            call!(self, user_add(name, password, None));
+        }
+        call!(self, user_add("one", "uno", None));
+        let no_password = || UserAddOptions::new().with_no_pwd();
+        call!(self, user_add("bare", "", Some(no_password())));
+        call!(self, user_grant_role("root", "root"));
+        for role in ["root", "r"] {
+            call!(self, role_add(role));
+        }
+        call!(
+            self,
+            role_grant_permission("r", Permission::read("a").with_prefix())
+        );
+        call!(
+            self,
+            role_grant_permission("r", Permission::write("b").with_from_key())
+        );
+        call!(
+            self,
+            role_grant_permission("none", Permission::read_write("").with_all_keys())
+        );
+        call!(self, user_grant_role("one", "r"));
+        call!(self, role_get("r"));
+        call!(self, role_get("root"));
+        call!(self, user_get("one"));
+        call!(self, role_list());
+        call!(self, user_list());
+        call!(self, put("a", "1", None));
+        call!(self, auth_enable());
+        call!(self, get("a", None));
+        call!(self, update_user(Some(("root".to_owned(), "wrong".to_owned()))));
+        call!(self, update_user(Some(("one".to_owned(), "uno".to_owned()))));
+        call!(self, get("a", None));
+        call!(self, get("b", None));
+        call!(self, put("a", "2", None));
+        call!(self, put("b", "2", None));
+        call!(self, put("b", "3", Some(PutOptions::new().with_prev_key())));
+        call!(self, txn(Txn::new().and_then([TxnOp::put("a", "3", None)])));
+        call!(self, user_list());
+        call!(self, user_get("one"));
+        open!(self, watch("a1", None));
+        call!(self, update_user(Some(("root".to_owned(), "secret".to_owned()))));
+        call!(self, get("", Some(GetOptions::new().with_all_keys())));
+        call!(
+            self,
+            role_revoke_permission("r", "a", Some(RoleRevokePermissionOptions::new().with_prefix()))
+        );
+        call!(self, role_revoke_permission("r", "a", None));
+        call!(self, user_change_password("one", "eins"));
+        call!(self, user_revoke_role("one", "r"));
+        call!(self, user_delete("one"));
+        call!(self, role_delete("r"));
+        call!(self, user_delete("root"));
+        call!(self, auth_disable());
     }
 
     async fn locks(&mut self) {

@@ -5,6 +5,8 @@
 //! those before it; all writes are one revision. Left out on purpose: what a request may look like at all (how many
 //! operations, no key twice), which is checked where requests come in, and reads without writes, which are no command.
 
+mod auth;
+mod auth_wire;
 mod decide;
 mod lease;
 mod wire;
@@ -16,6 +18,8 @@ use quorate_types::Revision;
 
 use crate::keyspace::Row;
 
+pub(crate) use auth::{admit, change as change_auth};
+pub(crate) use auth_wire::{auth_from_wire, auth_to_wire};
 pub(crate) use decide::{compact, run};
 pub(crate) use lease::{expire, grant, revoke};
 pub(crate) use wire::{reply_from_wire, reply_to_wire, txn_from_wire, txn_to_wire};
