@@ -3,7 +3,7 @@
 //! Promises: two threads that want next to nothing say how long they waited for it: one sleeps for a millisecond again and
 //! again, one has a single byte made durable beside the members' data. Where one of them waited for 10 ms and more, a gap
 //! says as much of the machine as of the group. The main figures are of all rounds all the same; those of the calm rounds
-//! are told beside them. Left out on purpose: whose fault a pause is. The members themselves load the machine, too, so a group
+//! are told beside them. Before a fault the machine is given time to come to rest. Left out on purpose: whose fault a pause is. The members themselves load the machine, too, so a group
 //! that has cores and a disk to itself sees fewer.
 
 use std::fs::File;
@@ -23,6 +23,12 @@ const NAP: Duration = Duration::from_millis(1);
 const BYTE_EVERY: Duration = Duration::from_millis(10);
 /// A shorter wait is none.
 pub(crate) const PAUSE_MS: u64 = 10;
+/// A machine is at rest when there was no pause for so long.
+const REST: Duration = Duration::from_millis(500);
+/// For so long it is waited for; a machine that is busy with others never rests.
+const REST_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Pauses that are remembered; there are no more in a run whose figures are worth anything.
 const PAUSES_MAX: usize = 65_536;
 
@@ -93,6 +99,23 @@ impl Meter {
     /// The longest pause that overlaps this time, nanoseconds; 0 when there was none. One that is not over yet is not seen.
     pub(crate) fn longest_ns(&self, from_ns: u64, to_ns: u64) -> u64 {
         longest_ns(&self.shared.pauses(), from_ns, to_ns)
+    }
+
+    /// Waits until the machine is at rest, a bounded time. What a round stirs up (a member that loads its state, freed memory that a
+    /// virtual machine's host takes back) would be measured by the next one otherwise, and no crash comes a second after another.
+    pub(crate) async fn rest(&self) {
+        let resting = async {
+            loop {
+                let now_ns = now_ns();
+                let from_ns = now_ns.saturating_sub(u64::try_from(REST.as_nanos()).unwrap_or(u64::MAX));
+                if self.longest_ns(from_ns, now_ns) == 0 {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // Without rest the round goes on, and is told among those with pauses if there are more.
+        let _ = tokio::time::timeout(REST_PATIENCE, resting).await;
     }
 }
 

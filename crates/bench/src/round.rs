@@ -72,6 +72,7 @@ pub(crate) async fn run(
             ),
         });
     }
+    meter.rest().await;
     sleep(JITTER.mul_f64(random_fraction())).await;
     let leader_mb = system
         .pid(before.leader)
