@@ -89,8 +89,9 @@ async fn a_replica_that_was_away_catches_up_by_a_snapshot() {
     let client = cluster.client().unwrap();
     let away = cluster.followers().await[0];
     let last = client.cluster().status(away.node()).await.unwrap().last_log_index;
-    away.kill().unwrap();
     let leader = cluster.leader().await.node();
+    away.kill().unwrap();
+    ended(away).await;
     loop {
         load.progress(200, LONG).await.unwrap();
         // Beyond what it could still have been sent when it died.
@@ -98,7 +99,6 @@ async fn a_replica_that_was_away_catches_up_by_a_snapshot() {
             break;
         }
     }
-    ended(away).await;
     away.start().unwrap();
     cluster.ready(LONG).await.unwrap();
     load.progress(50, LONG).await.unwrap();
