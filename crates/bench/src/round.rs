@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use crate::clock::now_ns;
 use crate::error::{BenchError, with_causes};
 use crate::fault::{Fault, GapRule};
-use crate::gap::{Gap, first_answer_ns, gap};
+use crate::gap::{Gap, first_ack_from_ns, first_answer_ns, gap};
 use crate::judge::Tally;
 use crate::pace::OpenLoop;
 use crate::pauses::Meter;
@@ -102,6 +102,10 @@ pub(crate) async fn run(
         Vec::new()
     };
 
+    // A silence that lasts beyond the end counts whole, and is over before the member comes back and is in its way.
+    let goes_on = open.wait_for(|records| first_ack_from_ns(records.writes(), end_ns));
+    // Whoever does not answer here has no gap that would be believed, or is found out when the records are checked.
+    let _ = timeout(RECOVERY_PATIENCE, goes_on).await;
     system.repair(fault, before.leader)?;
     let after = system.settle(patience).await?;
     let records = open.finish().await?;
