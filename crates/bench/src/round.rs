@@ -111,8 +111,11 @@ pub(crate) async fn run(
     let records = open.finish().await?;
     let tally = system.check(&records).await?;
     let writes = records.writes();
+    let gap = gap(fault.gap_rule(), writes, fault_ns, struck_ns, end_ns);
+    // A silence counts whole, and so does a pause within it.
+    let looked_at_ns = gap.map_or(end_ns, |gap| end_ns.max(gap.from_ns + gap.ns));
     Ok(Round {
-        gap: gap(fault.gap_rule(), writes, fault_ns, struck_ns, end_ns),
+        gap,
         fault_ns,
         steps: after_fault(&steps, fault_ns, writes),
         writes: writes.len() as u64,
@@ -123,7 +126,7 @@ pub(crate) async fn run(
         tally,
         unrest: after.term > before.term + 1,
         // By now a pause within the round is over.
-        paused_ns: meter.longest_ns(fault_ns, end_ns),
+        paused_ns: meter.longest_ns(fault_ns, looked_at_ns),
         leader_mb,
     })
 }
