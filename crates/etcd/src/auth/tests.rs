@@ -1,21 +1,17 @@
 //! Calls on a machine in memory: what is answered, to whom.
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 use quorate_api::authpb::permission::Type;
 use quorate_api::authpb::{Permission, UserAddOptions};
 use quorate_api::etcdserverpb::auth_server::Auth as _;
 use quorate_api::etcdserverpb::cluster_server::Cluster as _;
 use quorate_api::etcdserverpb::kv_server::Kv as _;
-use quorate_api::etcdserverpb::lease_server::Lease as _;
 use quorate_api::etcdserverpb::maintenance_server::Maintenance as _;
 use quorate_api::etcdserverpb::{
-    AlarmRequest, CompactionRequest, DefragmentRequest, HashKvRequest, HashRequest, LeaseGrantRequest,
-    LeaseKeepAliveRequest, LeaseLeasesRequest, LeaseRevokeRequest, LeaseTimeToLiveRequest, MemberListRequest,
+    AlarmRequest, CompactionRequest, DefragmentRequest, HashKvRequest, HashRequest, MemberListRequest,
     MemberRemoveRequest, MoveLeaderRequest, RangeResponse, SnapshotRequest, StatusRequest, TxnRequest,
 };
 use quorate_replica::Unavailable;
-use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::testing::{by, enable};
@@ -23,8 +19,6 @@ use super::*;
 use crate::cluster::Cluster;
 use crate::convert::member::Scheme;
 use crate::kv::Kv;
-use crate::lease::keep_alive::{Keeper, answers};
-use crate::lease::{Lease, LeasePolicy};
 use crate::maintenance::Maintenance;
 use crate::testing::{Memory, delete_request, get_request, is_absent, put, put_request, txn};
 
@@ -299,57 +293,6 @@ async fn users_and_roles_are_for_root_and_everybody_sees_their_own() {
     assert_eq!(told(disabled), denied());
     assert!(auth.auth_disable(by("root", AuthDisableRequest {})).await.is_ok());
     assert!(auth.user_list(Request::new(AuthUserListRequest {})).await.is_ok());
-}
-
-#[tokio::test]
-async fn leases_are_for_who_may_write_their_keys() {
-    let (auth, kv) = services();
-    enable(&auth.node);
-    let policy = LeasePolicy::default();
-    let lease = Lease::new(auth.node.clone(), Guard::new(), CancellationToken::new(), &policy);
-    let grant = |user, id| lease.lease_grant(by(user, LeaseGrantRequest { id, ttl: 60 }));
-    assert!(grant("one", 7).await.is_ok());
-    assert!(grant("one", 8).await.is_ok());
-    assert_eq!(
-        told(grant("", 9).await),
-        error(Code::InvalidArgument, "user name is empty")
-    );
-    let under = |key: &str, lease| {
-        let mut request = put_request(key, "1");
-        request.lease = lease;
-        request
-    };
-    assert!(kv.put(by("one", under("b", 7))).await.is_ok());
-    assert!(kv.put(by("root", under("z", 8))).await.is_ok());
-    assert_eq!(told(kv.put(by("one", under("b", 8))).await), denied());
-    let time = |user, id, keys| lease.lease_time_to_live(by(user, LeaseTimeToLiveRequest { id, keys }));
-    assert!(time("one", 7, true).await.is_ok());
-    assert!(time("one", 8, false).await.is_ok());
-    assert_eq!(told(time("one", 8, true).await), denied());
-    assert!(time("", 8, false).await.is_err());
-    let list = |user| lease.lease_leases(by(user, LeaseLeasesRequest {}));
-    assert_eq!(told(list("one").await), denied());
-    assert!(list("root").await.is_ok());
-    for (user, id, want) in [
-        ("one", 7, true),
-        ("one", 8, false),
-        ("one", 404, true),
-        ("", 7, false),
-    ] {
-        let keeper = Keeper {
-            node: auth.node.clone(),
-            guard: Guard::new(),
-            shown: Credentials::of(by(user, ()).metadata()),
-        };
-        let requests = stream::iter([Ok(LeaseKeepAliveRequest { id })]);
-        let mut answers = answers(keeper, requests, CancellationToken::new(), None);
-        let kept = answers.next().await.expect("an answer");
-        assert_eq!(kept.is_ok(), want, "{user} {id}");
-    }
-    let revoke = |user, id| lease.lease_revoke(by(user, LeaseRevokeRequest { id }));
-    assert_eq!(told(revoke("one", 8).await), denied());
-    assert!(revoke("one", 7).await.is_ok());
-    assert!(revoke("root", 8).await.is_ok());
 }
 
 #[tokio::test]

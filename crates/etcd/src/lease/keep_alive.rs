@@ -29,14 +29,14 @@ use crate::{deadline, error};
 pub(crate) type KeepAlives = Pin<Box<dyn Stream<Item = Result<LeaseKeepAliveResponse, Status>> + Send>>;
 
 /// Who keeps leases, and with whose help.
-pub(crate) struct Keeper<N> {
-    pub(crate) node: N,
-    pub(crate) guard: Guard,
-    pub(crate) shown: Credentials,
+pub(super) struct Keeper<N> {
+    pub(super) node: N,
+    pub(super) guard: Guard,
+    pub(super) shown: Credentials,
 }
 
 /// Answers `requests` until they end, one of them fails, or `ending`.
-pub(crate) fn answers<N, R>(
+pub(super) fn answers<N, R>(
     keeper: Keeper<N>,
     requests: R,
     ending: CancellationToken,

@@ -312,7 +312,7 @@ fn reign(leadership: &Leadership) -> Option<(Term, NodeId)> {
 }
 
 /// A keepalive stream, for as long as it is open.
-pub(crate) struct Keeping<N: Node> {
+pub(super) struct Keeping<N: Node> {
     keepers: Keepers<N>,
     connection: Connection,
     opened: Instant,

@@ -6,7 +6,7 @@
 
 mod bindings;
 mod breaks;
-pub(crate) mod keep_alive;
+mod keep_alive;
 mod keepers;
 #[cfg(test)]
 mod keepers_tests;

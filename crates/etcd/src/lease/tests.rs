@@ -8,6 +8,7 @@ use quorate_types::Term;
 use tonic::Code;
 
 use super::*;
+use crate::auth::testing::{by, enable};
 use crate::kv::Kv;
 use crate::testing::{Memory, get_request, put_request};
 
@@ -160,4 +161,55 @@ async fn a_stream_ends_with_its_first_error_and_when_the_server_stops() {
     let answers: Vec<_> = answers.collect().await;
     let status = answers[0].as_ref().expect_err("stopped");
     assert_eq!(status.message(), "etcdserver: server stopped");
+}
+
+#[tokio::test]
+async fn leases_are_for_who_may_write_their_keys() {
+    let lease = service();
+    let kv = Kv(lease.node.clone(), Guard::new());
+    enable(&lease.node);
+    let said = |code, text: &str| (code, format!("etcdserver: {text}"));
+    let denied = || said(Code::PermissionDenied, "permission denied");
+    let grant = |user, id| lease.lease_grant(by(user, LeaseGrantRequest { id, ttl: 60 }));
+    assert!(grant("one", 7).await.is_ok());
+    assert!(grant("one", 8).await.is_ok());
+    assert_eq!(
+        told(grant("", 9).await),
+        said(Code::InvalidArgument, "user name is empty")
+    );
+    let under = |key: &str, lease| {
+        let mut request = put_request(key, "1");
+        request.lease = lease;
+        request
+    };
+    assert!(kv.put(by("one", under("b", 7))).await.is_ok());
+    assert!(kv.put(by("root", under("z", 8))).await.is_ok());
+    assert_eq!(told(kv.put(by("one", under("b", 8))).await), denied());
+    let time = |user, id, keys| lease.lease_time_to_live(by(user, LeaseTimeToLiveRequest { id, keys }));
+    assert!(time("one", 7, true).await.is_ok());
+    assert!(time("one", 8, false).await.is_ok());
+    assert_eq!(told(time("one", 8, true).await), denied());
+    assert!(time("", 8, false).await.is_err());
+    let list = |user| lease.lease_leases(by(user, LeaseLeasesRequest {}));
+    assert_eq!(told(list("one").await), denied());
+    assert!(list("root").await.is_ok());
+    for (user, id, want) in [
+        ("one", 7, true),
+        ("one", 8, false),
+        ("one", 404, true),
+        ("", 7, false),
+    ] {
+        let keeper = Keeper {
+            shown: Credentials::of(by(user, ()).metadata()),
+            ..keeper(&lease)
+        };
+        let requests = stream::iter([Ok(LeaseKeepAliveRequest { id })]);
+        let mut answers = keep_alive::answers(keeper, requests, lease.ending.clone(), None);
+        let kept = answers.next().await.expect("an answer");
+        assert_eq!(kept.is_ok(), want, "{user} {id}");
+    }
+    let revoke = |user, id| lease.lease_revoke(by(user, LeaseRevokeRequest { id }));
+    assert_eq!(told(revoke("one", 8).await), denied());
+    assert!(revoke("one", 7).await.is_ok());
+    assert!(revoke("root", 8).await.is_ok());
 }

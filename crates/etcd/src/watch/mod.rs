@@ -171,4 +171,6 @@ where
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
